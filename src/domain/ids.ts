@@ -1,0 +1,42 @@
+// Ids: branded strings that show their kind. `pip_` + 26 characters of Crockford base32: 48 bits of time in milliseconds, then 80 random bits, so ids
+// made later sort later (roughly across machines). They are keys, never stream cursors and never secrets.
+
+declare const brand: unique symbol;
+type Id<Kind extends string> = string & { readonly [brand]: Kind };
+
+export type PipelineId = Id<"pip">;
+export type StageId = Id<"stg">;
+export type AttemptId = Id<"att">;
+export type AgentId = Id<"agt">;
+export type CheckpointId = Id<"ckp">;
+export type EvaluationId = Id<"evl">;
+export type TokenId = Id<"tok">;
+export type SessionId = Id<"ses">;
+
+interface Kinds {
+  pip: PipelineId; stg: StageId; att: AttemptId; agt: AgentId; ckp: CheckpointId; evl: EvaluationId; tok: TokenId; ses: SessionId;
+}
+export type IdKind = keyof Kinds;
+
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
+const PATTERN = /^([a-z]{3})_[0-9a-hjkmnp-tv-z]{26}$/;
+
+/** Makes an id of the given kind. `at` is milliseconds since 1970. Chance comes from the platform's cryptographic source. */
+export function newId<K extends IdKind>(kind: K, at: number = Date.now()): Kinds[K] {
+  let time = "";
+  for (let rest = at, i = 0; i < 10; i++, rest = Math.floor(rest / 32)) time = ALPHABET[rest % 32] + time;
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  let tail = "";
+  for (const byte of random) tail += ALPHABET[byte & 31];
+  return `${kind}_${time}${tail}` as Kinds[K];
+}
+
+/** The kind an id shows, or null when the text is no id of ours. */
+export function idKind(text: string): string | null {
+  return PATTERN.exec(text)?.[1] ?? null;
+}
+
+/** Whether the text is an id of this kind. */
+export function isId<K extends IdKind>(kind: K, text: string): text is Kinds[K] {
+  return idKind(text) === kind;
+}
