@@ -1,8 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, inject, test } from "vitest";
 import { migrate, pendingMigrations } from "../../src/db/migrator.js";
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/postgres.js";
 
@@ -11,7 +10,7 @@ let folder: string;
 
 beforeEach(async () => {
   database = await createEmptyDatabase();
-  folder = mkdtempSync(join(tmpdir(), "trainyard-migrations-"));
+  folder = mkdtempSync(join(inject("runFolder"), "migrations-"));
 });
 afterEach(async () => {
   await database.drop();

@@ -1,19 +1,19 @@
 // What one run of the tests shares: a built command line, one PostgreSQL with a migrated template database, and one Redis where this machine has one.
 //   G1. Everything of a run lies in one temporary folder that says who owns it; the next run ends and removes what a killed run left behind.
 //   G2. What cannot run here is said aloud, never skipped in silence.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { migrate } from "../../src/db/migrator.js";
 import { startEmbeddedPostgres } from "../../src/server/embedded/postgres.js";
-import { findPostmaster, postgresFiles } from "../../src/server/embedded/postgres-cluster.js";
 import { identifyProcess, isAlive, type ProcessIdentity } from "../../src/server/embedded/process-identity.js";
 import { startEmbeddedRedis } from "../../src/server/embedded/redis.js";
 import { endProcess } from "../../src/server/embedded/server-process.js";
 import { buildCommandLine } from "./built-cli.js";
 import { TEMPLATE_DATABASE } from "./postgres.js";
+import { processesBelow } from "./processes.js";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -21,6 +21,8 @@ declare module "vitest" {
     postgresUrl: string;
     /** The shared Redis, or null where this machine has none; tests take a prefix of their own with testRedis(). */
     redisUrl: string | null;
+    /** A folder of this run, removed at its end even if the run is killed. Make temporary folders of tests in it; every account may enter it. */
+    runFolder: string;
   }
 }
 
@@ -30,7 +32,9 @@ const quiet = { info: () => undefined, warn: (facts: object, message: string) =>
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   await removeAbandonedRuns();
   const folder = mkdtempSync(join(tmpdir(), RUN_FOLDER));
+  chmodSync(folder, 0o711); // root's servers run under another account
   writeFileSync(join(folder, "owner.json"), JSON.stringify(identifyProcess(process.pid)));
+  project.provide("runFolder", folder);
 
   if (await someTestStartsTheCommandLine(project)) await buildCommandLine();
   const postgres = await startEmbeddedPostgres({ dataDir: folder, log: quiet, durability: "none", maxConnections: 200 });
@@ -65,10 +69,10 @@ async function removeAbandonedRuns(): Promise<void> {
     try {
       const owner = JSON.parse(readFileSync(join(folder, "owner.json"), "utf8")) as ProcessIdentity;
       if (isAlive(owner)) continue;
-      const postmaster = findPostmaster(postgresFiles(folder).data);
-      if (typeof postmaster === "object") await endProcess(postmaster.identity, [{ signal: "SIGQUIT", patienceMs: 5_000 }]);
-      const redis = join(folder, "redis", "running.json");
-      if (existsSync(redis)) await endProcess((JSON.parse(readFileSync(redis, "utf8")) as { identity: ProcessIdentity }).identity, [{ signal: "SIGKILL", patienceMs: 5_000 }]);
+      for (const pid of processesBelow(folder)) {
+        const identity = identifyProcess(pid);
+        if (identity !== null) await endProcess(identity, [{ signal: "SIGKILL", patienceMs: 5_000 }]);
+      }
       rmSync(folder, { recursive: true, force: true });
     } catch {
       // Being made by another run just now, or another user's: theirs to remove.

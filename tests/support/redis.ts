@@ -1,7 +1,6 @@
 // Redis for tests: a prefix on the shared server for the many, a server of one's own for those that hurt it.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { findRedisServer } from "../../src/server/embedded/redis-binary.js";
@@ -35,7 +34,7 @@ export interface OwnRedis {
 
 /** A server of this test's own. Call only where `redisIsHere`. */
 export async function startOwnRedis(): Promise<OwnRedis> {
-  const dataDir = mkdtempSync(join(tmpdir(), "trainyard-redis-"));
+  const dataDir = mkdtempSync(join(inject("runFolder"), "redis-"));
   const log = { info: () => undefined, warn: () => undefined };
   const start = async (): Promise<EmbeddedRedis> => {
     const redis = await startEmbeddedRedis({ dataDir, log });

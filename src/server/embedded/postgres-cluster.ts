@@ -2,6 +2,7 @@
 //   C1. A cluster appears under its final name only when it is complete: a killed initdb leaves nothing that a start would mistake for data.
 //   C2. The password (store-directory.ts) exists before the cluster that knows it.
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { chownSync, existsSync, lchownSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EmbeddedStoreError } from "./embedded-store-error.js";
@@ -14,6 +15,9 @@ import { cleanEnvironment, lastLines, readIfThere } from "./server-process.js";
 export const POSTGRES_MAJOR = "18";
 /** Name of the role and of the database. */
 export const POSTGRES_NAME = "trainyard";
+
+/** Begins the names of what one run of initdb works on. No two runs share a name: one whose owner was killed may still be at it, and it cleans up by name. */
+const UNFINISHED = "unfinished-";
 
 /** Where everything lies beneath the data directory. */
 export interface PostgresFiles {
@@ -43,6 +47,7 @@ export function workingFolderName(folder: string, account: ServerAccount): strin
 
 /** Runs initdb unless the cluster is there (C1). `sync` false leaves out the final flush, for clusters nobody will miss. */
 export async function ensureCluster(files: PostgresFiles, binaries: PostgresBinaries, account: ServerAccount, password: string, sync: boolean): Promise<boolean> {
+  removeUnfinished(files.store);
   if (existsSync(join(files.data, "PG_VERSION"))) {
     const found = readFileSync(join(files.data, "PG_VERSION"), "utf8").trim();
     if (found === POSTGRES_MAJOR) return false;
@@ -52,9 +57,9 @@ export async function ensureCluster(files: PostgresFiles, binaries: PostgresBina
       { folder: files.data, found },
     );
   }
-  const fresh = `${files.data}.new`;
-  const passwordCopy = join(files.store, "initdb-password");
-  rmSync(fresh, { recursive: true, force: true });
+  const attempt = `${UNFINISHED}${randomBytes(4).toString("hex")}`;
+  const fresh = join(files.store, attempt);
+  const passwordCopy = `${fresh}-password`;
   mkdirSync(fresh, { mode: 0o700 });
   // initdb, unlike the server, insists on an account with a name. Root can borrow one and hand the files over afterwards.
   const maker = account === null ? null : (namedAccount(account) ?? account);
@@ -63,7 +68,7 @@ export async function ensureCluster(files: PostgresFiles, binaries: PostgresBina
     if (maker !== null) for (const path of [fresh, passwordCopy]) chownSync(path, maker.uid, maker.gid);
     const folder = workingFolderName(fresh, maker);
     await runInitdb(binaries.initdb, fresh, maker, [
-      ...["-D", folder, "--pwfile", `${folder}/../initdb-password`, "--username", POSTGRES_NAME, "--auth", "scram-sha-256"],
+      ...["-D", folder, "--pwfile", `${folder}/../${attempt}-password`, "--username", POSTGRES_NAME, "--auth", "scram-sha-256"],
       ...["--encoding", "UTF8", "--locale", "C", "--no-instructions", ...(sync ? [] : ["--no-sync"])],
     ]);
   } finally {
@@ -72,6 +77,16 @@ export async function ensureCluster(files: PostgresFiles, binaries: PostgresBina
   if (account !== null && account.uid !== maker?.uid) giveAway(fresh, account.uid, account.gid);
   renameSync(fresh, files.data);
   return true;
+}
+
+function removeUnfinished(store: string): void {
+  for (const left of readdirSync(store).filter((name) => name.startsWith(UNFINISHED))) {
+    try {
+      rmSync(join(store, left), { recursive: true, force: true });
+    } catch {
+      // The initdb of an owner killed just now still writes there; it ends when it notices that nobody reads it, and the next start removes the rest.
+    }
+  }
 }
 
 export interface RunningPostmaster {

@@ -2,7 +2,7 @@
 //   R1. One living owner per data directory, adoption after a killed owner, and an end by the owner only: as for PostgreSQL (P1–P3, P5 in postgres.ts).
 //   R2. Private: 127.0.0.1 only, with a random password that is handed over on standard input and shows in no process list.
 //   R3. Nothing here is the only copy of a fact. It appends to disk every second so that a restart is cheap; data it cannot read is set aside and it starts empty.
-import { existsSync, mkdirSync, chownSync, readlinkSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readlinkSync, realpathSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { acquireDirectoryLock } from "./directory-lock.js";
 import { EmbeddedStoreError, type EmbeddedStoreLog } from "./embedded-store-error.js";
@@ -66,7 +66,7 @@ export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise
       url: `redis://:${password}@127.0.0.1:${running.port}`,
       pid: running.identity.pid,
       adopted: adopted !== null,
-      stop: () => (stopping ??= stopRedis(running.identity, files, options.log).finally(() => owner.lock.release())),
+      stop: () => (stopping ??= stopRedis(running.identity, options.log).finally(() => owner.lock.release())),
     };
   } catch (error) {
     owner.lock.release();
@@ -179,13 +179,12 @@ function makeDataFolder(files: RedisFiles, account: ServerAccount): void {
   if (account !== null) chownSync(files.data, account.uid, account.gid);
 }
 
-async function stopRedis(identity: ProcessIdentity, files: RedisFiles, log: EmbeddedStoreLog): Promise<void> {
+async function stopRedis(identity: ProcessIdentity, log: EmbeddedStoreLog): Promise<void> {
   const startedAt = performance.now();
   await endProcess(identity, [
     { signal: "SIGTERM", patienceMs: 15_000 },
     { signal: "SIGKILL", patienceMs: 10_000 }, // at most the last second of appends is lost (R3)
   ]);
-  rmSync(`${files.running}.new`, { force: true });
   log.info({ pid: identity.pid, tookMs: Math.round(performance.now() - startedAt) }, "embedded Redis stopped");
 }
 

@@ -1,11 +1,14 @@
 // Owners of embedded stores as real processes, as root and as an ordinary user. The owner program is bundled into a folder that every account can enter, so that
 // the tests also run from a checkout that only root can read.
 import { spawn, type ChildProcess } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readlinkSync, rmSync } from "node:fs";
+import { once } from "node:events";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { build } from "esbuild";
+import { inject } from "vitest";
+import { processesBelow } from "../../support/processes.js";
 import { packagePath } from "../../../src/package-root.js";
 import { installedNativeDir } from "../../../src/server/embedded/postgres-binaries.js";
 import { identifyProcess } from "../../../src/server/embedded/process-identity.js";
@@ -44,12 +47,14 @@ export interface Yard {
   copyNative(parent: string, withLinks: boolean): string;
   /** Starts an owner; rejects with `{ code, message }` when it reports an error. */
   own(order: OwnerOrder, account?: { uid: number; gid: number }): Promise<Owner>;
+  /** Starts an owner and kills it this long after, in milliseconds, whatever it is doing then. */
+  killedAfter(order: OwnerOrder, afterMs: number): Promise<void>;
   /** Ends every process of every store and removes all folders. */
   close(): Promise<void>;
 }
 
 export async function openYard(): Promise<Yard> {
-  const folder = mkdtempSync(join(tmpdir(), "trainyard-yard-"));
+  const folder = mkdtempSync(join(inject("runFolder"), "yard-"));
   chmodSync(folder, 0o755);
   const program = join(folder, "owner.mjs");
   await build({
@@ -67,6 +72,10 @@ export async function openYard(): Promise<Yard> {
   const nativeDir = installedNativeDir();
   let made = 0;
   const owners: Owner[] = [];
+  const start = (order: OwnerOrder, account?: { uid: number; gid: number }) => {
+    const request = order.store === "postgres" ? { nativeDir, ...order } : order;
+    return spawn(process.execPath, [program, JSON.stringify(request)], { cwd: folder, detached: true, stdio: ["pipe", "pipe", "ignore"], ...account });
+  };
   return {
     folder,
     dataDir(account) {
@@ -82,9 +91,14 @@ export async function openYard(): Promise<Yard> {
       cpSync(join(nativeDir, ".."), copy, { recursive: true, verbatimSymlinks: true, filter: (path) => !path.endsWith(".a") && (withLinks || !isLink(path)) });
       return join(copy, "native");
     },
+    async killedAfter(order, afterMs) {
+      const child = start(order);
+      await delay(afterMs);
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    },
     async own(order, account) {
-      const request = order.store === "postgres" ? { nativeDir, ...order } : order;
-      const child = spawn(process.execPath, [program, JSON.stringify(request)], { cwd: folder, detached: true, stdio: ["pipe", "pipe", "ignore"], ...account });
+      const child = start(order, account);
       const gone = new Promise<number | null>((resolve) => child.once("exit", resolve));
       const line = await new Promise<string>((resolve, reject) => {
         createInterface({ input: child.stdout }).once("line", resolve).once("close", () => reject(new Error("the owner ended without a word")));
@@ -119,22 +133,6 @@ export async function openYard(): Promise<Yard> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** Every process that stands in a folder or beneath it. On systems without /proc: none are known. */
-export function processesBelow(folder: string): number[] {
-  if (process.platform !== "linux") return [];
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        const at = readlinkSync(`/proc/${pid}/cwd`);
-        return at.startsWith(`${folder}/`) && identifyProcess(pid) !== null;
-      } catch {
-        return false;
-      }
-    });
 }
 
 /** Library links end in a version that a real file repeats longer: they are what npm leaves out. */

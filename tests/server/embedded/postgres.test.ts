@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { installedNativeDir } from "../../../src/server/embedded/postgres-binaries.js";
 import { findEmbeddedPostgres } from "../../../src/server/embedded/postgres.js";
 import { identifyProcess } from "../../../src/server/embedded/process-identity.js";
-import { nameless, openYard, ordinary, ordinaryCanRun, processesBelow, weAreRoot, type Yard } from "./owners.js";
+import { processesBelow } from "../../support/processes.js";
+import { nameless, openYard, ordinary, ordinaryCanRun, weAreRoot, type Yard } from "./owners.js";
 
 let yard: Yard;
 beforeAll(async () => {
@@ -243,12 +244,22 @@ test.runIf(process.platform === "linux")("a copied data directory starts a serve
 
 test("half a cluster, left by a killed first boot, is made anew", async () => {
   const dataDir = yard.dataDir();
-  mkdirSync(join(dataDir, "postgres", "data.new", "base"), { recursive: true });
+  mkdirSync(join(dataDir, "postgres", "unfinished-0a1b2c3d", "base"), { recursive: true });
+  writeFileSync(join(dataDir, "postgres", "unfinished-0a1b2c3d-password"), "left\n");
   const owner = await yard.own({ store: "postgres", dataDir });
   expect(await query(owner.facts.url, "SELECT 1 AS n")).toEqual([{ n: 1 }]);
-  expect(existsSync(join(dataDir, "postgres", "data.new"))).toBe(false);
-  expect(existsSync(join(dataDir, "postgres", "initdb-password"))).toBe(false);
+  expect(readdirSync(join(dataDir, "postgres")).filter((name) => name.startsWith("unfinished"))).toEqual([]);
   expect(await owner.stop()).toBe(0);
+});
+
+test("an owner killed at any moment of the first boot leaves something the next start can work with", async () => {
+  for (const afterMs of [150, 300, 450, 600, 750]) {
+    const dataDir = yard.dataDir();
+    await yard.killedAfter({ store: "postgres", dataDir }, afterMs);
+    const next = await yard.own({ store: "postgres", dataDir });
+    expect(await query(next.facts.url, "SELECT datcollate FROM pg_database WHERE datname = current_database()")).toEqual([{ datcollate: "C" }]);
+    expect(await next.stop()).toBe(0);
+  }
 });
 
 test("a server that cannot start is reported with the last lines of its log", async () => {

@@ -1,0 +1,298 @@
+-- The spine: pipelines and their events, attempts and assignments, agents and their inbox, telemetry, access.
+-- Text ids use the C collation: compared as bytes, never by language.
+
+create table pipelines (
+  id text collate "C" primary key,
+  name text not null,
+  status text not null,
+  labels jsonb not null,
+  spec jsonb not null,
+  -- Number of events so far; the version that a writer must have seen.
+  seq bigint not null,
+  stage_count integer not null,
+  cancelling jsonb,
+  forked_from text collate "C" references pipelines (id),
+  error text,
+  created_by text not null,
+  created_at timestamptz not null,
+  started_at timestamptz,
+  finished_at timestamptz
+);
+create index pipelines_by_age on pipelines (created_at desc, id desc);
+create index pipelines_open on pipelines (id) where status in ('PENDING', 'RUNNING', 'PAUSED');
+create index pipelines_finished on pipelines (finished_at) where finished_at is not null;
+
+-- One row per stage: `phase` is the stage's state (StageState as JSON), the columns repeat what is searched for.
+create table stages (
+  id text collate "C" primary key,
+  pipeline_id text collate "C" not null references pipelines (id) on delete cascade,
+  position integer not null,
+  name text not null,
+  kind text not null,
+  queue text not null,
+  priority integer not null,
+  status text not null,
+  phase jsonb not null,
+  -- The next back-off end or deadline, when there is one.
+  timer_at timestamptz,
+  unique (pipeline_id, position)
+) with (fillfactor = 70);
+create unique index stages_by_name on stages (pipeline_id, name);
+create index stages_waiting on stages (pipeline_id) where status in ('QUEUED', 'RUNNING');
+create index stages_timer on stages (timer_at) where timer_at is not null;
+create index stages_training on stages (id desc) where kind = 'train';
+
+-- Dense over all pipelines, in commit order: the counter is taken last in each transaction, one increment per batch.
+create table event_counter (one boolean primary key default true check (one), position bigint not null);
+insert into event_counter (position) values (0);
+
+create table events (
+  position bigint primary key,
+  pipeline_id text collate "C" not null references pipelines (id) on delete cascade,
+  seq bigint not null,
+  type text not null,
+  stage text,
+  payload jsonb not null,
+  at timestamptz not null,
+  unique (pipeline_id, seq)
+);
+
+-- Every try of every stage, for good.
+create table attempts (
+  id text collate "C" primary key,
+  stage_id text collate "C" not null references stages (id) on delete cascade,
+  pipeline_id text collate "C" not null,
+  -- The fence.
+  number integer not null,
+  status text not null,
+  -- Agent of rank 0.
+  agent_id text collate "C" not null,
+  members jsonb not null,
+  command jsonb,
+  error jsonb,
+  offered_at timestamptz not null,
+  started_at timestamptz,
+  finished_at timestamptz,
+  unique (stage_id, number)
+) with (fillfactor = 80);
+create unique index attempts_one_live on attempts (stage_id) where status in ('OFFERED', 'RUNNING');
+create index attempts_failed on attempts (finished_at) where status in ('FAILED', 'LOST');
+
+-- The live part of an attempt on one agent: the lease, and the outbox. A row that is OFFERED means: publish the assignment; a row with `stop` means: publish that.
+create table assignments (
+  attempt_id text collate "C" not null references attempts (id) on delete cascade,
+  agent_id text collate "C" not null,
+  pipeline_id text collate "C" not null,
+  stage text not null,
+  fence integer not null,
+  rank integer not null,
+  pool text not null,
+  status text not null,
+  -- The assignment as sent (protocol Assignment).
+  body jsonb not null,
+  -- The stop order as sent, when there is one.
+  stop jsonb,
+  offered_at timestamptz not null,
+  published_at timestamptz not null,
+  lease_renewed_at timestamptz not null,
+  -- Last log output or metric, for the no-progress limit.
+  active_at timestamptz,
+  primary key (attempt_id, agent_id)
+) with (fillfactor = 80);
+create index assignments_by_agent on assignments (agent_id);
+
+-- A GPU is held by one live attempt at most: the database refuses the second.
+create table gpu_holds (
+  agent_id text collate "C" not null,
+  gpu_index integer not null,
+  attempt_id text collate "C" not null,
+  primary key (agent_id, gpu_index),
+  foreign key (attempt_id, agent_id) references assignments (attempt_id, agent_id) on delete cascade
+);
+create index gpu_holds_by_attempt on gpu_holds (attempt_id, agent_id);
+
+create table agents (
+  id text collate "C" primary key,
+  name text not null unique,
+  session_id text collate "C",
+  instance text,
+  epoch text,
+  -- Highest report number of the epoch that is committed.
+  watermark bigint not null default 0,
+  pools jsonb not null,
+  capabilities jsonb not null,
+  labels jsonb not null,
+  gpus jsonb not null,
+  versions jsonb not null,
+  run_mode text not null,
+  address text,
+  token_id text collate "C",
+  -- Set by an operator, or by the agent itself when it stops.
+  draining boolean not null default false,
+  connected_at timestamptz,
+  last_heartbeat_at timestamptz,
+  closed_at timestamptz,
+  clock_offset_ms bigint
+);
+
+-- One holder at a time of each periodic role. The advisory lock tells who lives, the epoch fences who was replaced.
+create table roles (name text primary key, epoch bigint not null default 0, holder text, taken_at timestamptz);
+insert into roles (name) values ('dispatcher'), ('caretaker');
+
+-- ── telemetry ─────────────────────────────────────────────────────────────────────────────────────
+
+create table metric_series (
+  id bigint generated always as identity primary key,
+  stage_id text collate "C" not null references stages (id) on delete cascade,
+  attempt integer not null,
+  name text not null,
+  first_step bigint,
+  unique (stage_id, attempt, name)
+);
+
+-- Append only; NaN and infinities are values like any other. A point reported again for the same step replaces the first.
+create table metric_points (
+  series_id bigint not null,
+  step bigint not null,
+  at timestamptz not null,
+  value double precision not null,
+  primary key (series_id, step)
+);
+
+-- Roll-ups per block of steps, kept as points arrive, so that a chart of a million points costs milliseconds.
+create table metric_blocks (
+  series_id bigint not null,
+  -- floor(step / 500)
+  block bigint not null,
+  points integer not null,
+  non_finite integer not null,
+  min_value double precision,
+  min_step bigint,
+  max_value double precision,
+  max_step bigint,
+  last_step bigint not null,
+  last_value double precision not null,
+  last_at timestamptz not null,
+  primary key (series_id, block)
+) with (fillfactor = 70);
+
+create table stage_progress (
+  stage_id text collate "C" primary key references stages (id) on delete cascade,
+  attempt integer not null,
+  step bigint not null,
+  total_steps bigint,
+  -- Steps per second, smoothed over the recent past.
+  pace double precision,
+  at timestamptz not null
+);
+
+-- A stage's log is the logs of its attempts one after the other; bytes are UTF-8.
+create table stage_logs (
+  stage_id text collate "C" primary key references stages (id) on delete cascade,
+  length bigint not null default 0,
+  attempt integer not null default 0,
+  -- Published bytes of the newest attempt that are in, gaps included.
+  attempt_length bigint not null default 0,
+  limited boolean not null default false
+);
+create table log_chunks (
+  stage_id text collate "C" not null references stages (id) on delete cascade,
+  from_byte bigint not null,
+  to_byte bigint not null,
+  -- Bytes before from_byte that were left out.
+  skipped_bytes bigint not null default 0,
+  attempt integer not null,
+  data bytea not null,
+  at timestamptz not null,
+  primary key (stage_id, from_byte)
+);
+
+create table checkpoints (
+  id text collate "C" primary key,
+  stage_id text collate "C" not null references stages (id) on delete cascade,
+  pipeline_id text collate "C" not null,
+  attempt_id text collate "C" not null,
+  attempt integer not null,
+  agent_id text collate "C" not null,
+  step bigint not null,
+  path text not null,
+  size_bytes bigint,
+  metrics jsonb not null,
+  pinned boolean not null default false,
+  -- Ordered to be deleted; the agent's answer sets deleted_at.
+  delete_ordered_at timestamptz,
+  delete_error text,
+  deleted_at timestamptz,
+  created_at timestamptz not null,
+  unique (attempt_id, step, path)
+);
+create index checkpoints_by_stage on checkpoints (stage_id, step);
+create index checkpoints_ordered on checkpoints (agent_id) where delete_ordered_at is not null and deleted_at is null;
+
+create table evaluations (
+  id text collate "C" primary key,
+  stage_id text collate "C" not null references stages (id) on delete cascade,
+  pipeline_id text collate "C" not null,
+  attempt_id text collate "C" not null unique,
+  checkpoint_id text collate "C" references checkpoints (id) on delete set null,
+  dataset text,
+  scores jsonb not null,
+  sample_count bigint not null,
+  created_at timestamptz not null
+);
+create index evaluations_by_stage on evaluations (stage_id);
+create index evaluations_by_checkpoint on evaluations (checkpoint_id);
+
+-- What the periodic scan found out about failed attempts beyond the agent's first classification.
+create table diagnoses (
+  attempt_id text collate "C" primary key references attempts (id) on delete cascade,
+  cause text not null,
+  evidence jsonb not null,
+  suggestion text not null,
+  created_at timestamptz not null
+);
+
+-- ── access ────────────────────────────────────────────────────────────────────────────────────────
+
+create table tokens (
+  id text collate "C" primary key,
+  name text not null,
+  role text not null check (role in ('viewer', 'operator', 'admin', 'agent')),
+  -- SHA-256 of the token, hex; the token itself is shown once and never stored.
+  hash text not null unique,
+  -- Agent tokens may be bound to one agent name.
+  agent_name text,
+  created_by text not null,
+  created_at timestamptz not null,
+  expires_at timestamptz,
+  last_used_at timestamptz,
+  revoked_at timestamptz
+);
+
+-- One row for each accepted and refused mutation. Append only.
+create table audit (
+  id bigint generated always as identity primary key,
+  at timestamptz not null default now(),
+  actor text not null,
+  token_id text collate "C",
+  role text,
+  action text not null,
+  subject text,
+  input jsonb not null,
+  outcome text not null,
+  code text,
+  request_id text,
+  address text
+);
+create index audit_by_subject on audit (subject, id desc);
+
+-- Answers to client-chosen request ids: a repeat gets the first answer, a different input a conflict.
+create table request_ids (
+  token_id text collate "C" not null,
+  request_id text not null,
+  action text not null,
+  input_hash text not null,
+  pipeline_id text collate "C" not null,
+  created_at timestamptz not null default now(),
+  primary key (token_id, request_id)
+);

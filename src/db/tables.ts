@@ -1,0 +1,72 @@
+// The tables as Kysely sees them; migrations/*.sql say what each column means. Times are Date, bigint columns are number (db/database.ts parses them: all
+// of ours stay below 2^53).
+
+import type { ColumnType, Generated } from "kysely";
+import type { AgentId, AttemptId, CheckpointId, EvaluationId, PipelineId, SessionId, StageId, TokenId } from "../domain/ids.js";
+import type { PipelineEventType } from "../domain/pipeline/events.js";
+import type { PipelineSpec, StageKind } from "../domain/pipeline/spec.js";
+import type { AttemptStatus, Failure, Json, Member, PipelineStatus, StageState, StageStatus } from "../domain/pipeline/state.js";
+import type { Assignment, GpuReport, Order, Pool } from "../protocol/messages.js";
+
+/** A jsonb column: read as T, written as JSON text. */
+type JsonColumn<T> = ColumnType<T, string, string>;
+type NullableJson<T> = ColumnType<T | null, string | null, string | null>;
+type Labels = Record<string, string | number | boolean>;
+
+export interface Database {
+  pipelines: {
+    id: PipelineId; name: string; status: PipelineStatus; labels: JsonColumn<Labels>; spec: JsonColumn<PipelineSpec>; seq: number; stage_count: number;
+    cancelling: NullableJson<{ reason: string }>; forked_from: PipelineId | null; error: string | null; created_by: string;
+    created_at: Date; started_at: Date | null; finished_at: Date | null;
+  };
+  stages: {
+    id: StageId; pipeline_id: PipelineId; position: number; name: string; kind: StageKind; queue: string; priority: number; status: StageStatus;
+    phase: JsonColumn<StageState>; timer_at: Date | null;
+  };
+  event_counter: { one: Generated<boolean>; position: number };
+  events: { position: number; pipeline_id: PipelineId; seq: number; type: PipelineEventType; stage: string | null; payload: JsonColumn<Record<string, Json>>; at: Date };
+  attempts: {
+    id: AttemptId; stage_id: StageId; pipeline_id: PipelineId; number: number; status: AttemptStatus; agent_id: AgentId; members: JsonColumn<Member[]>;
+    command: NullableJson<string[]>; error: NullableJson<Failure>; offered_at: Date; started_at: Date | null; finished_at: Date | null;
+  };
+  assignments: {
+    attempt_id: AttemptId; agent_id: AgentId; pipeline_id: PipelineId; stage: string; fence: number; rank: number; pool: string; status: "OFFERED" | "RUNNING";
+    body: JsonColumn<Assignment>; stop: NullableJson<Extract<Order, { type: "stop" }>>; offered_at: Date; published_at: Date; lease_renewed_at: Date; active_at: Date | null;
+  };
+  gpu_holds: { agent_id: AgentId; gpu_index: number; attempt_id: AttemptId };
+  agents: {
+    id: AgentId; name: string; session_id: SessionId | null; instance: string | null; epoch: string | null; watermark: Generated<number>;
+    pools: JsonColumn<Pool[]>; capabilities: JsonColumn<string[]>; labels: JsonColumn<Labels>; gpus: JsonColumn<GpuReport[]>; versions: JsonColumn<Record<string, string | null>>;
+    run_mode: "LOCAL" | "SSH"; address: string | null; token_id: TokenId | null; draining: Generated<boolean>;
+    connected_at: Date | null; last_heartbeat_at: Date | null; closed_at: Date | null; clock_offset_ms: number | null;
+  };
+  roles: { name: "dispatcher" | "caretaker"; epoch: Generated<number>; holder: string | null; taken_at: Date | null };
+  metric_series: { id: Generated<number>; stage_id: StageId; attempt: number; name: string; first_step: number | null };
+  metric_points: { series_id: number; step: number; at: Date; value: number };
+  metric_blocks: {
+    series_id: number; block: number; points: number; non_finite: number; min_value: number | null; min_step: number | null;
+    max_value: number | null; max_step: number | null; last_step: number; last_value: number; last_at: Date;
+  };
+  stage_progress: { stage_id: StageId; attempt: number; step: number; total_steps: number | null; pace: number | null; at: Date };
+  stage_logs: { stage_id: StageId; length: Generated<number>; attempt: Generated<number>; attempt_length: Generated<number>; limited: Generated<boolean> };
+  log_chunks: { stage_id: StageId; from_byte: number; to_byte: number; skipped_bytes: Generated<number>; attempt: number; data: Buffer; at: Date };
+  checkpoints: {
+    id: CheckpointId; stage_id: StageId; pipeline_id: PipelineId; attempt_id: AttemptId; attempt: number; agent_id: AgentId; step: number; path: string;
+    size_bytes: number | null; metrics: JsonColumn<Record<string, Json>>; pinned: Generated<boolean>; delete_ordered_at: Date | null; delete_error: string | null;
+    deleted_at: Date | null; created_at: Date;
+  };
+  evaluations: {
+    id: EvaluationId; stage_id: StageId; pipeline_id: PipelineId; attempt_id: AttemptId; checkpoint_id: CheckpointId | null; dataset: string | null;
+    scores: JsonColumn<Record<string, number>>; sample_count: number; created_at: Date;
+  };
+  diagnoses: { attempt_id: AttemptId; cause: string; evidence: JsonColumn<string[]>; suggestion: string; created_at: Date };
+  tokens: {
+    id: TokenId; name: string; role: "viewer" | "operator" | "admin" | "agent"; hash: string; agent_name: string | null; created_by: string; created_at: Date;
+    expires_at: Date | null; last_used_at: Date | null; revoked_at: Date | null;
+  };
+  audit: {
+    id: Generated<number>; at: Generated<Date>; actor: string; token_id: TokenId | null; role: string | null; action: string; subject: string | null;
+    input: JsonColumn<Json>; outcome: "ACCEPTED" | "REFUSED"; code: string | null; request_id: string | null; address: string | null;
+  };
+  request_ids: { token_id: TokenId; request_id: string; action: string; input_hash: string; pipeline_id: PipelineId; created_at: Generated<Date> };
+}
