@@ -187,7 +187,9 @@ function resumePipeline(draft: Draft, { at, reason, by }: CommandOf<"ResumePipel
   if (draft.state.status !== "PAUSED") throw new ConflictError("PIPELINE_NOT_PAUSED", `Pipeline ${draft.state.id} is ${draft.state.status}, not PAUSED: there is nothing to resume.`);
   draft.emit({ type: "PipelineResumed", at, reason, by });
   draft.state.dag.names.forEach((stage, index) => {
-    if (draft.state.stages.at(index).status === "PAUSED") draft.emit({ type: "StageQueued", at, stage, cause: "RESUMED", notBefore: null });
+    const { status } = draft.state.stages.at(index);
+    // Those that were queued all the while are queued anew: the time they were paused does not count against startTimeoutSeconds.
+    if (status === "PAUSED" || (status === "QUEUED" && liveAttempt(draft.state.stages.at(index)) === null)) draft.emit({ type: "StageQueued", at, stage, cause: "RESUMED", notBefore: null });
   });
 }
 

@@ -14,7 +14,7 @@ export function evolve(before: PipelineState | null, event: PipelineEvent): Pipe
   if (before === null) return impossible(event, "there is no pipeline yet");
   const state = { ...before, seq: before.seq + 1 };
   switch (event.type) {
-    case "PipelineStarted": return { ...state, status: "RUNNING", startedAt: event.at };
+    case "PipelineStarted": return { ...state, status: state.status === "PENDING" ? "RUNNING" : state.status, startedAt: event.at };
     case "PipelinePaused": return { ...state, status: "PAUSED" };
     case "PipelineResumed": return { ...state, status: "RUNNING", startedAt: state.startedAt ?? event.at };
     case "PipelineCancelRequested": return { ...state, cancelling: { reason: event.reason } };
