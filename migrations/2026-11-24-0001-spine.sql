@@ -86,7 +86,8 @@ create table assignments (
   stage text not null,
   fence integer not null,
   rank integer not null,
-  pool text not null,
+  -- noProgressTimeoutSeconds of the stage, when it has one.
+  silence_limit_seconds double precision,
   status text not null,
   -- The assignment as sent (protocol Assignment).
   body jsonb not null,
@@ -95,7 +96,7 @@ create table assignments (
   offered_at timestamptz not null,
   published_at timestamptz not null,
   lease_renewed_at timestamptz not null,
-  -- Last log output or metric, for the no-progress limit.
+  -- Last log output or metric, kept for stages with a silence limit.
   active_at timestamptz,
   primary key (attempt_id, agent_id)
 ) with (fillfactor = 80);
@@ -146,7 +147,8 @@ create table metric_series (
   stage_id text collate "C" not null references stages (id) on delete cascade,
   attempt integer not null,
   name text not null,
-  first_step bigint,
+  -- Lowest step ever reported; what a later attempt supersedes is decided by it.
+  first_step bigint not null,
   unique (stage_id, attempt, name)
 );
 
@@ -156,6 +158,8 @@ create table metric_points (
   step bigint not null,
   at timestamptz not null,
   value double precision not null,
+  -- stage_telemetry.batch of the ingest that wrote it: what live readers go by.
+  batch bigint not null,
   primary key (series_id, step)
 );
 
@@ -164,37 +168,58 @@ create table metric_blocks (
   series_id bigint not null,
   -- floor(step / 500)
   block bigint not null,
+  -- Newest batch that touched the block.
+  batch bigint not null,
   points integer not null,
   non_finite integer not null,
+  first_step bigint not null,
+  -- Extremes of the finite values.
   min_value double precision,
   min_step bigint,
+  min_at timestamptz,
   max_value double precision,
   max_step bigint,
+  max_at timestamptz,
   last_step bigint not null,
   last_value double precision not null,
   last_at timestamptz not null,
+  -- The newest value that is no number.
+  non_finite_value double precision,
+  non_finite_step bigint,
+  non_finite_at timestamptz,
   primary key (series_id, block)
 ) with (fillfactor = 70);
 
-create table stage_progress (
+-- One row per stage that has reported anything. Its lock orders all telemetry of the stage: batch n is committed before batch n + 1 is numbered.
+create table stage_telemetry (
   stage_id text collate "C" primary key references stages (id) on delete cascade,
-  attempt integer not null,
-  step bigint not null,
+  batch bigint not null,
+  -- End of the stage's log, gaps included; end of its newest stored chunk; bytes stored.
+  log_length bigint not null default 0,
+  log_stored_to bigint not null default 0,
+  log_stored_bytes bigint not null default 0,
+  -- The limit was met: nothing more is stored, only counted.
+  log_limited boolean not null default false,
+  -- Progress of the newest attempt that reported a step.
+  attempt integer,
+  step bigint,
   total_steps bigint,
   -- Steps per second, smoothed over the recent past.
   pace double precision,
-  at timestamptz not null
-);
+  -- First and newest advance of the attempt, by the agent's clock.
+  since timestamptz,
+  advanced_at timestamptz
+) with (fillfactor = 70);
 
--- A stage's log is the logs of its attempts one after the other; bytes are UTF-8.
-create table stage_logs (
-  stage_id text collate "C" primary key references stages (id) on delete cascade,
-  length bigint not null default 0,
-  attempt integer not null default 0,
-  -- Published bytes of the newest attempt that are in, gaps included.
-  attempt_length bigint not null default 0,
-  limited boolean not null default false
-);
+-- A stage's log is what its attempts published, one after the other (agents of one attempt: in the order of arrival); bytes are UTF-8.
+create table log_sources (
+  stage_id text collate "C" not null references stages (id) on delete cascade,
+  attempt integer not null,
+  agent_id text collate "C" not null,
+  -- Published bytes that are in, gaps included.
+  length bigint not null,
+  primary key (stage_id, attempt, agent_id)
+) with (fillfactor = 70);
 create table log_chunks (
   stage_id text collate "C" not null references stages (id) on delete cascade,
   from_byte bigint not null,
@@ -227,6 +252,7 @@ create table checkpoints (
   unique (attempt_id, step, path)
 );
 create index checkpoints_by_stage on checkpoints (stage_id, step);
+create index checkpoints_kept on checkpoints (stage_id) where deleted_at is null;
 create index checkpoints_ordered on checkpoints (agent_id) where delete_ordered_at is not null and deleted_at is null;
 
 create table evaluations (
@@ -251,6 +277,15 @@ create table diagnoses (
   suggestion text not null,
   created_at timestamptz not null
 );
+
+-- How far retention has come: pipelines that finished up to here have been seen to. For events, the highest position deleted.
+create table retention_marks (
+  what text primary key check (what in ('points', 'logs', 'events')),
+  finished_at timestamptz not null default '-infinity',
+  pipeline_id text collate "C" not null default '',
+  position bigint not null default 0
+);
+insert into retention_marks (what) values ('points'), ('logs'), ('events');
 
 -- ── access ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,25 +1,48 @@
 // Bundles src/ into dist/ with esbuild: one chunk per lazily imported command, packages left external. Types are checked by `npm run types`.
+//   B1. Any number of builds may run at once, and programs run from dist/ meanwhile: files are written aside and renamed into place, entry points last.
+//   B2. Chunks carry the hash of their content, so those of the build before stay loadable; they are removed a day later.
+//   B3. dist/ is as old as the moment the sources were read: a file saved during the build makes it stale.
 import { build } from "esbuild";
-import { existsSync, readdirSync, rmSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
+const KEEP_OLD_CHUNKS_MS = 86_400_000;
+
 const root = fileURLToPath(new URL("..", import.meta.url));
-const workers = readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
-  .filter((entry) => entry.isFile() && entry.name.endsWith(".worker.ts"))
-  .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+const dist = join(root, "dist");
+const filesBelow = (folder) => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+const workers = filesBelow(join(root, "src")).filter((file) => file.endsWith(".worker.ts"));
 const entries = [join(root, "src/cli/main.ts"), ...workers].filter((file) => existsSync(file));
 
-rmSync(join(root, "dist"), { recursive: true, force: true });
-await build({
-  entryPoints: Object.fromEntries(entries.map((file) => [relative(join(root, "src"), file).replace(/\.ts$/, ""), file])),
-  outdir: join(root, "dist"),
-  bundle: true,
-  splitting: true,
-  format: "esm",
-  platform: "node",
-  target: "node20",
-  packages: "external",
-  sourcemap: true,
-  logLevel: "warning",
-});
+const startedAt = new Date();
+mkdirSync(dist, { recursive: true });
+const aside = mkdtempSync(join(dist, ".build-"));
+try {
+  await build({
+    entryPoints: Object.fromEntries(entries.map((file) => [relative(join(root, "src"), file).replace(/\.ts$/, ""), file])),
+    outdir: aside,
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    packages: "external",
+    sourcemap: true,
+    logLevel: "warning",
+  });
+  const isEntry = (file) => entries.some((entry) => relative(join(root, "src"), entry).replace(/\.ts$/, ".js") === relative(aside, file));
+  const built = filesBelow(aside).sort((a, b) => Number(isEntry(a)) - Number(isEntry(b)));
+  for (const file of built) {
+    const place = join(dist, relative(aside, file));
+    mkdirSync(dirname(place), { recursive: true });
+    utimesSync(file, startedAt, startedAt); // B3
+    renameSync(file, place);
+  }
+} finally {
+  rmSync(aside, { recursive: true, force: true });
+}
+for (const file of filesBelow(dist)) {
+  const modified = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+  if (modified !== undefined && startedAt.getTime() - modified > KEEP_OLD_CHUNKS_MS) rmSync(file, { force: true });
+}

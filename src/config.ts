@@ -62,9 +62,10 @@ export type AgentConfig = z.infer<typeof agentConfigSchema>;
 export const clientConfigSchema = z.object({
   TRAINYARD_URL: z.string().optional().describe("Server that the commands talk to, e.g. http://127.0.0.1:7070."),
   TRAINYARD_TOKEN: z.string().optional().describe("Token of the commands. Tokens never come from a flag."),
-  TRAINYARD_DATA_DIR: z.string().default(".trainyard").describe("Where a server started here left its address and token."),
+  TRAINYARD_DATA_DIR: z.string().optional().describe("Where a server started here left its address and token. Default: .trainyard or .trainyard/demo, here or in a folder above."),
   NO_COLOR: z.string().optional().describe("Set: no colours."),
   FORCE_COLOR: z.string().optional().describe("Set: colours even when the output is no terminal."),
+  TRAINYARD_DEBUG: z.string().optional().describe("Set: the commands show where an error comes from."),
 });
 export type ClientConfig = z.infer<typeof clientConfigSchema>;
 

@@ -30,3 +30,9 @@ export function openDatabase(options: { url: string; size: number; log: Pick<Log
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   return { db, pool, close: () => db.destroy() };
 }
+
+/** Kysely on a connection that somebody else holds, inside their transaction. Nothing of it needs closing. */
+export function kyselyOn(client: pg.PoolClient): Db {
+  const borrowed = { query: client.query.bind(client), release: () => undefined } as unknown as pg.PoolClient;
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: { connect: () => Promise.resolve(borrowed), end: () => Promise.resolve() } as unknown as pg.Pool }) });
+}

@@ -30,7 +30,7 @@ export interface Database {
     command: NullableJson<string[]>; error: NullableJson<Failure>; offered_at: Date; started_at: Date | null; finished_at: Date | null;
   };
   assignments: {
-    attempt_id: AttemptId; agent_id: AgentId; pipeline_id: PipelineId; stage: string; fence: number; rank: number; pool: string; status: "OFFERED" | "RUNNING";
+    attempt_id: AttemptId; agent_id: AgentId; pipeline_id: PipelineId; stage: string; fence: number; rank: number; silence_limit_seconds: number | null; status: "OFFERED" | "RUNNING";
     body: JsonColumn<Assignment>; stop: NullableJson<Extract<Order, { type: "stop" }>>; offered_at: Date; published_at: Date; lease_renewed_at: Date; active_at: Date | null;
   };
   gpu_holds: { agent_id: AgentId; gpu_index: number; attempt_id: AttemptId };
@@ -41,14 +41,18 @@ export interface Database {
     connected_at: Date | null; last_heartbeat_at: Date | null; closed_at: Date | null; clock_offset_ms: number | null;
   };
   roles: { name: "dispatcher" | "caretaker"; epoch: Generated<number>; holder: string | null; taken_at: Date | null };
-  metric_series: { id: Generated<number>; stage_id: StageId; attempt: number; name: string; first_step: number | null };
-  metric_points: { series_id: number; step: number; at: Date; value: number };
+  metric_series: { id: Generated<number>; stage_id: StageId; attempt: number; name: string; first_step: number };
+  metric_points: { series_id: number; step: number; at: Date; value: number; batch: number };
   metric_blocks: {
-    series_id: number; block: number; points: number; non_finite: number; min_value: number | null; min_step: number | null;
-    max_value: number | null; max_step: number | null; last_step: number; last_value: number; last_at: Date;
+    series_id: number; block: number; batch: number; points: number; non_finite: number; first_step: number;
+    min_value: number | null; min_step: number | null; min_at: Date | null; max_value: number | null; max_step: number | null; max_at: Date | null;
+    last_step: number; last_value: number; last_at: Date; non_finite_value: number | null; non_finite_step: number | null; non_finite_at: Date | null;
   };
-  stage_progress: { stage_id: StageId; attempt: number; step: number; total_steps: number | null; pace: number | null; at: Date };
-  stage_logs: { stage_id: StageId; length: Generated<number>; attempt: Generated<number>; attempt_length: Generated<number>; limited: Generated<boolean> };
+  stage_telemetry: {
+    stage_id: StageId; batch: number; log_length: Generated<number>; log_stored_to: Generated<number>; log_stored_bytes: Generated<number>; log_limited: Generated<boolean>;
+    attempt: number | null; step: number | null; total_steps: number | null; pace: number | null; since: Date | null; advanced_at: Date | null;
+  };
+  log_sources: { stage_id: StageId; attempt: number; agent_id: AgentId; length: number };
   log_chunks: { stage_id: StageId; from_byte: number; to_byte: number; skipped_bytes: Generated<number>; attempt: number; data: Buffer; at: Date };
   checkpoints: {
     id: CheckpointId; stage_id: StageId; pipeline_id: PipelineId; attempt_id: AttemptId; attempt: number; agent_id: AgentId; step: number; path: string;
@@ -60,6 +64,7 @@ export interface Database {
     scores: JsonColumn<Record<string, number>>; sample_count: number; created_at: Date;
   };
   diagnoses: { attempt_id: AttemptId; cause: string; evidence: JsonColumn<string[]>; suggestion: string; created_at: Date };
+  retention_marks: { what: "points" | "logs" | "events"; finished_at: Date; pipeline_id: string; position: number };
   tokens: {
     id: TokenId; name: string; role: "viewer" | "operator" | "admin" | "agent"; hash: string; agent_name: string | null; created_by: string; created_at: Date;
     expires_at: Date | null; last_used_at: Date | null; revoked_at: Date | null;

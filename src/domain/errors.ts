@@ -11,6 +11,14 @@ export interface Problem {
   readonly hint: string | null;
 }
 
+/** At most this many problems are told at once: nobody reads more, and a hostile document would have millions. */
+export const MAX_PROBLEMS = 200;
+
+/** Text from outside as it may stand in a message, whatever its length. */
+export function excerpt(text: string): string {
+  return text.length <= 100 ? text : `${text.slice(0, 100).toWellFormed()}… (${text.length} characters)`;
+}
+
 /** How the API shows an error: which member of a result union carries it. */
 export type ErrorKind = "INVALID_INPUT" | "NOT_FOUND" | "CONFLICT" | "FORBIDDEN" | "UNAVAILABLE";
 
@@ -40,7 +48,7 @@ export class InvalidInputError extends TrainyardError {
 export class NotFoundError extends TrainyardError {
   readonly kind = "NOT_FOUND";
   constructor(what: string, id: string, code = "NOT_FOUND") {
-    super(code, `There is no ${what} ${JSON.stringify(id)}. Check the id, or list what exists.`);
+    super(code, `There is no ${what} ${JSON.stringify(excerpt(id))}. Check the id, or list what exists.`);
   }
 }
 
@@ -71,12 +79,19 @@ export class UnavailableError extends TrainyardError {
 /** A report or renewal that carries a fence which a newer attempt replaced. The agent stops that process. */
 export class StaleLeaseError extends TrainyardError {
   readonly kind = "CONFLICT";
+  readonly attemptId: string;
+  readonly presented: number;
+  /** The fence that replaced it; null when the attempt is over and nothing replaced it yet. */
+  readonly held: number | null;
   constructor(facts: { attemptId: string; presented: number; held: number | null }) {
     super(
       "STALE_LEASE",
       `Report for ${facts.attemptId} refused: fence ${facts.presented} ${facts.held === null ? "is over" : `was replaced by fence ${facts.held}`}. ` +
         "Stop the process; the next assignment will arrive on its own.",
     );
+    this.attemptId = facts.attemptId;
+    this.presented = facts.presented;
+    this.held = facts.held;
   }
 }
 

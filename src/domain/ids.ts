@@ -18,13 +18,14 @@ interface Kinds {
 }
 export type IdKind = keyof Kinds;
 
+const KINDS: ReadonlySet<string> = new Set(["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses"] satisfies IdKind[]);
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 const PATTERN = /^([a-z]{3})_[0-9a-hjkmnp-tv-z]{26}$/;
 
 /** Makes an id of the given kind. `at` is milliseconds since 1970. Chance comes from the platform's cryptographic source. */
 export function newId<K extends IdKind>(kind: K, at: number = Date.now()): Kinds[K] {
   let time = "";
-  for (let rest = at, i = 0; i < 10; i++, rest = Math.floor(rest / 32)) time = ALPHABET[rest % 32] + time;
+  for (let rest = Math.floor(at), i = 0; i < 10; i++, rest = Math.floor(rest / 32)) time = ALPHABET[rest % 32] + time;
   const random = crypto.getRandomValues(new Uint8Array(16));
   let tail = "";
   for (const byte of random) tail += ALPHABET[byte & 31];
@@ -32,8 +33,9 @@ export function newId<K extends IdKind>(kind: K, at: number = Date.now()): Kinds
 }
 
 /** The kind an id shows, or null when the text is no id of ours. */
-export function idKind(text: string): string | null {
-  return PATTERN.exec(text)?.[1] ?? null;
+export function idKind(text: string): IdKind | null {
+  const kind = PATTERN.exec(text)?.[1];
+  return kind !== undefined && KINDS.has(kind) ? (kind as IdKind) : null;
 }
 
 /** Whether the text is an id of this kind. */

@@ -20,12 +20,10 @@ export function renderTable(columns: readonly Column[], rows: readonly (readonly
 }
 
 function shrink(widths: number[], width: number): void {
-  const gaps = 2 * (widths.length - 1);
-  for (;;) {
-    const over = widths.reduce((sum, part) => sum + part, gaps) - width;
+  let over = widths.reduce((sum, part) => sum + part, 2 * (widths.length - 1)) - width;
+  for (; over > 0; over--) {
     const widest = Math.max(...widths);
-    if (over <= 0 || widest <= 8) return;
-    const second = Math.max(8, ...widths.filter((part) => part < widest));
-    widths[widths.indexOf(widest)] = Math.max(second, widest - over, 8) === widest ? widest - 1 : Math.max(second, widest - over);
+    if (widest <= 8) return;
+    widths[widths.indexOf(widest)] = widest - 1;
   }
 }

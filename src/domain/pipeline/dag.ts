@@ -1,6 +1,6 @@
 // The graph of a pipeline, derived once from its specification: positions instead of names, both directions of every edge, topological layers.
 
-import type { Problem } from "../errors.js";
+import { MAX_PROBLEMS, excerpt, type Problem } from "../errors.js";
 
 export interface Dag {
   readonly names: readonly string[];
@@ -25,30 +25,35 @@ export function buildDag(stages: readonly Node[]): Dag {
   return { names: stages.map((stage) => stage.name), indexOf, needs, feeds };
 }
 
-/** Everything wrong with the graph: duplicate names, unknown dependencies, self references, and one cycle named in full. */
+/** What is wrong with the graph: duplicate names, unknown dependencies, self references, and one cycle named in full; at most MAX_PROBLEMS. */
 export function dagProblems(stages: readonly Node[]): Problem[] {
-  const problems: Problem[] = [];
-  const first = new Map<string, number>();
-  stages.forEach((stage, index) => {
-    const earlier = first.get(stage.name);
-    if (earlier === undefined) first.set(stage.name, index);
-    else problems.push(error(`stages[${index}].name`, "DUPLICATE_STAGE", `Stage name "${stage.name}" is already used by stages[${earlier}].`, "Give each stage a name of its own."));
-  });
-  stages.forEach((stage, index) => stage.dependsOn.forEach((name, position) => {
-    const path = `stages[${index}].dependsOn[${position}]`;
-    if (name === stage.name) problems.push(error(path, "SELF_DEPENDENCY", `Stage "${stage.name}" depends on itself.`, "Remove the dependency."));
-    else if (!first.has(name)) {
-      const near = nearestName(name, first.keys());
-      problems.push(error(path, "UNKNOWN_DEPENDENCY", `Stage "${stage.name}" depends on "${name}", which is no stage of this pipeline.`, near === null ? "Name an existing stage." : `Did you mean "${near}"?`));
-    }
-  }));
+  const problems = [...edgeProblems(stages)];
   if (problems.length > 0) return problems;
   const dag = buildDag(stages);
   const cycle = findCycle(dag);
-  if (cycle !== null) {
-    const path = [...cycle, cycle[0]!].map((index) => dag.names[index]).join(" → ");
-    const from = cycle[0]!, to = dag.names[cycle[1 % cycle.length]!]!;
-    problems.push(error(`stages[${from}].dependsOn[${stages[from]!.dependsOn.indexOf(to)}]`, "CYCLE", `The stages depend on each other in a circle: ${path} (each needs the next).`, "Remove one of these dependencies."));
+  if (cycle === null) return [];
+  const path = [...cycle, cycle[0]!].map((index) => dag.names[index]).join(" → ");
+  const from = cycle[0]!, to = dag.names[cycle[1 % cycle.length]!]!;
+  return [error(`stages[${from}].dependsOn[${stages[from]!.dependsOn.indexOf(to)}]`, "CYCLE", `The stages depend on each other in a circle: ${path} (each needs the next).`, "Remove one of these dependencies.")];
+}
+
+function edgeProblems(stages: readonly Node[]): Problem[] {
+  const problems: Problem[] = [];
+  const first = new Map<string, number>();
+  for (const [index, { name }] of stages.entries()) {
+    const earlier = first.get(name);
+    if (earlier === undefined) first.set(name, index);
+    else problems.push(error(`stages[${index}].name`, "DUPLICATE_STAGE", `Stage name "${excerpt(name)}" is already used by stages[${earlier}].`, "Give each stage a name of its own."));
+    if (problems.length === MAX_PROBLEMS) return problems;
+  }
+  const near = spelling(first);
+  for (const [index, { name, dependsOn }] of stages.entries()) {
+    for (const [position, need] of dependsOn.entries()) {
+      const path = `stages[${index}].dependsOn[${position}]`;
+      if (need === name) problems.push(error(path, "SELF_DEPENDENCY", `Stage "${excerpt(name)}" depends on itself.`, "Remove the dependency."));
+      else if (!first.has(need)) problems.push(error(path, "UNKNOWN_DEPENDENCY", `Stage "${excerpt(name)}" depends on "${excerpt(need)}", which is no stage of this pipeline.`, near(need) ?? "Name an existing stage."));
+      if (problems.length === MAX_PROBLEMS) return problems;
+    }
   }
   return problems;
 }
@@ -74,16 +79,46 @@ export function descendantsOf(dag: Dag, index: number): Set<number> {
   return reach(dag.feeds, index);
 }
 
+/** Whether `target` is upstream of `index`, for any of the given targets. One bit per target is carried down the graph once: edges × targets / 32 steps,
+ *  however many questions follow. */
+export function upstreamTest(dag: Dag, targets: Iterable<number>): (index: number, target: number) => boolean {
+  const columns = new Map([...new Set(targets)].map((target, column) => [target, column]));
+  const words = (columns.size + 31) >>> 5;
+  const bits = new Uint32Array(dag.names.length * words);
+  for (const index of columns.size === 0 ? [] : topologicalOrder(dag)) {
+    for (const need of dag.needs[index]!) {
+      for (let word = 0; word < words; word++) bits[index * words + word]! |= bits[need * words + word]!;
+      const column = columns.get(need);
+      if (column !== undefined) bits[index * words + (column >>> 5)]! |= 1 << (column & 31);
+    }
+  }
+  return (index, target) => {
+    const column = columns.get(target)!;
+    return (bits[index * words + (column >>> 5)]! & (1 << (column & 31))) !== 0;
+  };
+}
+
 /** The candidate closest in spelling, or null when none is near enough to be meant. */
 export function nearestName(wanted: string, candidates: Iterable<string>): string | null {
   let best: string | null = null;
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
+  let bestDistance = Math.min(4, Math.max(2, Math.floor(wanted.length / 3)), Math.floor(wanted.length / 2)) + 1;
+  if (wanted.length > LONGEST_NAME) return null;
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue;
     const distance = editDistance(wanted, candidate, bestDistance);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
+}
+const LONGEST_NAME = 200;
+
+/** Hints ("Did you mean …?") for misspelt stage names: only for the first few, since each is a look at every name. */
+export function spelling(names: { keys(): Iterable<string> }): (wanted: string) => string | null {
+  let left = 20;
+  return (wanted) => {
+    const near = left-- > 0 ? nearestName(wanted, names.keys()) : null;
+    return near === null ? null : `Did you mean "${near}"?`;
+  };
 }
 
 function error(path: string, code: string, message: string, hint: string): Problem {
@@ -127,12 +162,18 @@ function reach(edges: Dag["needs"], from: number): Set<number> {
   return seen;
 }
 
+/** Levenshtein's distance, or `limit` when it is not below that: only the cells that could still lead below it are worked out. */
 function editDistance(a: string, b: string, limit: number): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  let row = Array.from({ length: b.length + 1 }, (_, j) => Math.min(j, limit));
   for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    if (Math.min(...next) >= limit) return limit;
+    const next = new Array<number>(b.length + 1).fill(limit);
+    if (i < limit) next[0] = i;
+    let least = next[0]!;
+    for (let j = Math.max(1, i - limit + 1); j <= Math.min(b.length, i + limit - 1); j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1), limit);
+      least = Math.min(least, next[j]!);
+    }
+    if (least >= limit) return limit;
     row = next;
   }
   return row[b.length]!;

@@ -47,20 +47,20 @@ export type Resources = z.infer<typeof resourcesSchema>;
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 export const conditionSchema = z.strictObject({
   value: z.string().min(1).describe("A reference to an upstream output, e.g. ${stages.score.outputs.scores.accuracy}."),
-  equals: scalar.optional(),
-  notEquals: scalar.optional(),
-  atLeast: z.number().optional(),
-  atMost: z.number().optional(),
-  greaterThan: z.number().optional(),
-  lessThan: z.number().optional(),
-  in: z.array(scalar).min(1).optional(),
+  equals: scalar.optional().describe("Holds when the value is this, of the same type."),
+  notEquals: scalar.optional().describe("Holds when the value is anything else."),
+  atLeast: z.number().optional().describe("Holds when the value is a number and not below this."),
+  atMost: z.number().optional().describe("Holds when the value is a number and not above this."),
+  greaterThan: z.number().optional().describe("Holds when the value is a number above this."),
+  lessThan: z.number().optional().describe("Holds when the value is a number below this."),
+  in: z.array(scalar).min(1).optional().describe("Holds when the value is one of these."),
 }).describe("Runs the stage only if every comparison holds; otherwise it is SKIPPED with the reason.");
 export type Condition = z.infer<typeof conditionSchema>;
 
 export const stageSchema = z.strictObject({
   name: z.string().min(1).max(100).regex(NAME_PATTERN, "must be lower-case letters, digits, '.', '_' or '-', beginning with a letter or digit").describe("Unique in the pipeline."),
-  kind: z.enum(STAGE_KINDS),
-  description: z.string().max(2000).optional(),
+  kind: z.enum(STAGE_KINDS).describe("What runs the stage; decides the form of params."),
+  description: z.string().max(2000).optional().describe("For people."),
   dependsOn: z.array(z.string()).max(10_000).default([]).describe("Stages that must be COMPLETED first."),
   when: conditionSchema.optional(),
   queue: z.string().min(1).max(100).regex(NAME_PATTERN).optional().describe("Named line to wait in. Default by kind: training, evaluation, preprocessing, maintenance, otherwise default."),
@@ -79,9 +79,9 @@ export const MAX_STAGES = 20_000;
 
 export const pipelineSchema = z.strictObject({
   name: z.string().min(1).max(200).describe("Shown in lists; need not be unique."),
-  description: z.string().max(10_000).optional(),
-  labels: labels.default({}),
-  stages: z.array(stageSchema).min(1).max(MAX_STAGES),
+  description: z.string().max(10_000).optional().describe("For people."),
+  labels: labels.default({}).describe("Name → text, number or boolean; for finding pipelines again."),
+  stages: z.array(stageSchema).min(1).max(MAX_STAGES).describe("The nodes of the graph, in any order."),
 });
 /** A specification after zod: defaults filled in. */
 export type PipelineSpec = z.infer<typeof pipelineSchema>;
@@ -121,7 +121,7 @@ export const cleanupParamsSchema = z.strictObject({
   stages: z.array(z.string()).min(1).describe("Stages of this pipeline whose checkpoints are tidied."),
   keepBest: z.number().int().min(0).default(1).describe("Checkpoints kept by the metric, per stage."),
   metric: z.string().min(1).optional().describe("Metric at the checkpoint's step; needed for keepBest."),
-  mode: z.enum(["min", "max"]).default("min"),
+  mode: z.enum(["min", "max"]).default("min").describe("Which end of the metric is the better one."),
   keepLast: z.number().int().min(0).default(1).describe("Newest checkpoints kept, per stage."),
   olderThanDays: z.number().min(0).optional().describe("Delete only what is older than this."),
 });

@@ -69,7 +69,7 @@ interface StageBase {
 }
 export type StageState = StageBase & (
   | { readonly status: "PENDING"; /** Dependencies not yet COMPLETED. */ readonly waitingFor: number }
-  | { readonly status: "QUEUED"; readonly queuedAt: number; /** A retry waits until then. */ readonly notBefore: number | null; readonly live: LiveAttempt | null }
+  | { readonly status: "QUEUED"; /** Since when it may be placed, the end of a back-off included: age and startTimeoutSeconds count from here. Refusals do not move it. */ readonly queuedAt: number; /** A retry waits until then. */ readonly notBefore: number | null; readonly live: LiveAttempt | null }
   | { readonly status: "RUNNING"; readonly live: LiveAttempt }
   | { readonly status: "PAUSED"; readonly reason: string }
   | { readonly status: "WAITING_APPROVAL"; readonly since: number; readonly message: string | null }
@@ -101,6 +101,11 @@ export interface PipelineState {
 export const TERMINAL_PIPELINE: ReadonlySet<PipelineStatus> = new Set(["COMPLETED", "FAILED", "CANCELLED"]);
 export const TERMINAL_STAGE: ReadonlySet<StageStatus> = new Set(["COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]);
 
+/** Whether no stage has anything left to do. */
+export function everyStageOver({ counts, stages }: PipelineState): boolean {
+  return counts.COMPLETED + counts.FAILED + counts.CANCELLED + counts.SKIPPED === stages.length;
+}
+
 /** The live attempt of a stage, offered or running; null otherwise. */
 export function liveAttempt(stage: StageState): LiveAttempt | null {
   return stage.status === "QUEUED" || stage.status === "RUNNING" ? stage.live : null;
@@ -118,12 +123,9 @@ export function isPlaceable(state: PipelineState, stage: StageState, at: number)
   return stage.status === "QUEUED" && stage.live === null && state.status !== "PAUSED" && state.cancelling === null && (stage.notBefore ?? 0) <= at;
 }
 
-/** When the stage next needs a look although nothing happens: the end of a back-off or a deadline; milliseconds since 1970, or null. */
+/** The stage's next deadline, milliseconds since 1970; null when it has none. The end of a back-off is no deadline: the scheduler sees to it. */
 export function nextTimerAt(stage: StageState, spec: StageSpec): number | null {
-  if (stage.status === "QUEUED" && stage.live === null) {
-    const deadline = stage.queuedAt + spec.startTimeoutSeconds * 1000;
-    return stage.notBefore === null ? deadline : Math.min(stage.notBefore, deadline);
-  }
+  if (stage.status === "QUEUED" && stage.live === null) return Math.max(stage.queuedAt, stage.notBefore ?? 0) + spec.startTimeoutSeconds * 1000;
   if (stage.status === "RUNNING" && spec.timeoutSeconds !== undefined && stage.live.stopping === null) {
     return (stage.live.startedAt ?? stage.live.offeredAt) + spec.timeoutSeconds * 1000;
   }

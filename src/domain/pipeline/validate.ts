@@ -2,12 +2,14 @@
 // problems of a document are reported together, each with its JSON path.
 
 import type { z } from "zod";
-import type { Problem } from "../errors.js";
-import { ancestorsOf, buildDag, dagProblems, layersOf, nearestName, type Dag } from "./dag.js";
+import { MAX_PROBLEMS, excerpt, type Problem } from "../errors.js";
+import { buildDag, dagProblems, layersOf, nearestName, spelling, upstreamTest, type Dag } from "./dag.js";
+import { hostileProblem } from "./hostile-input.js";
 import { findReferences } from "./references.js";
 import {
-  approvalParamsSchema, cleanupParamsSchema, commandParamsSchema, evaluateProgramParamsSchema, pipelineSchema, stageSchema, type PipelineSpec, type StageSpec,
+  MAX_STAGES, approvalParamsSchema, cleanupParamsSchema, commandParamsSchema, evaluateProgramParamsSchema, pipelineSchema, stageSchema, type PipelineSpec, type StageSpec,
 } from "./spec.js";
+import type { Json } from "./state.js";
 
 export interface Validation {
   /** The specification with defaults filled in; null when any problem is an ERROR. */
@@ -19,19 +21,43 @@ export interface Validation {
 
 /** Largest specification, as JSON, in bytes. */
 export const MAX_SPEC_BYTES = 16 * 1_048_576;
-const MAX_DEPTH = 32;
 
 /** Judges a document. Never throws; stores nothing. */
 export function validateSpec(input: unknown): Validation {
-  const hostile = hostileProblem(input, "", 0);
-  if (hostile !== null) return { spec: null, problems: [hostile], layers: [] };
+  const refused = hostileProblem(input) ?? tooManyStages(input);
+  if (refused !== null) return { spec: null, problems: [refused], layers: [] };
   const parsed = pipelineSchema.safeParse(input);
-  if (!parsed.success) return { spec: null, problems: [...shapeProblems(parsed.error, input), ...graphProblemsOfRaw(input)], layers: [] };
-  const spec = parsed.data;
-  const graph = dagProblems(spec.stages);
-  const dag = graph.length === 0 ? buildDag(spec.stages) : null;
-  const problems = [...graph, ...(dag === null ? [] : referenceProblems(spec, dag)), ...spec.stages.flatMap((stage, index) => paramsProblems(stage, index, spec))];
-  return { spec: problems.some((problem) => problem.severity === "ERROR") ? null : spec, problems, layers: dag === null ? [] : layersOf(dag) };
+  const { nodes, stages } = parsed.success ? { nodes: parsed.data.stages, stages: parsed.data.stages } : readable(input);
+  const problems = parsed.success ? [] : shapeProblems(parsed.error, input);
+  const graph = dagProblems(nodes);
+  const dag = graph.length === 0 ? buildDag(nodes) : null;
+  const names = new Set(nodes.map((node) => node.name));
+  problems.push(...graph, ...(dag === null ? [] : referenceProblems(stages, dag)));
+  for (const [index, stage] of stages.entries()) {
+    if (stage !== null) problems.push(...paramsProblems(stage, index, names));
+    if (problems.length > MAX_PROBLEMS) break;
+  }
+  const failed = !parsed.success || problems.some((found) => found.severity === "ERROR");
+  return { spec: failed ? null : parsed.data, problems: firstOf(problems), layers: dag === null ? [] : layersOf(dag) };
+}
+
+function tooManyStages(input: unknown): Problem | null {
+  const stages = (input as { stages?: unknown } | null | undefined)?.stages;
+  return Array.isArray(stages) && stages.length > MAX_STAGES ? problem("stages", "TOO_MANY_STAGES", `${stages.length} stages are more than the ${MAX_STAGES} a pipeline may have.`, "Split it into several pipelines.") : null;
+}
+
+function firstOf(problems: readonly Problem[]): readonly Problem[] {
+  if (problems.length < MAX_PROBLEMS) return problems;
+  return [...problems.slice(0, MAX_PROBLEMS - 1), problem("", "MORE_PROBLEMS", "There are more problems than are listed here.", "Correct these first.")];
+}
+
+/** What can be judged of a document with other faults: its graph when every name can be read, and the stages that are well formed by themselves. */
+function readable(input: unknown): { nodes: readonly { name: string; dependsOn: readonly string[] }[]; stages: readonly (StageSpec | null)[] } {
+  const raw = (input as { stages?: unknown } | null | undefined)?.stages;
+  if (!Array.isArray(raw)) return { nodes: [], stages: [] };
+  const nodes = raw.flatMap((stage: { name?: unknown; dependsOn?: unknown } | null) => (typeof stage?.name === "string" ? [{ name: stage.name, dependsOn: Array.isArray(stage.dependsOn) ? stage.dependsOn.filter((name): name is string => typeof name === "string") : [] }] : []));
+  if (nodes.length < raw.length) return { nodes: [], stages: [] };
+  return { nodes, stages: raw.map((stage) => stageSchema.safeParse(stage).data ?? null) };
 }
 
 /** What zod finds wrong with `value`, as problems beneath `path`. Also used for params after references were resolved. */
@@ -41,106 +67,84 @@ export function problemsOf(schema: z.ZodType, value: unknown, path: string): Pro
 }
 
 function shapeProblems(error: z.ZodError, input: unknown, base = "", schema: z.ZodType = pipelineSchema): Problem[] {
-  return error.issues.flatMap((issue): Problem[] => {
+  return error.issues.slice(0, MAX_PROBLEMS).flatMap((issue): Problem[] => {
     const path = pathOf(issue.path, base);
     if (issue.code === "unrecognized_keys") {
       const known = knownKeys(issue.path, schema);
-      return issue.keys.map((key) => {
+      return issue.keys.slice(0, MAX_PROBLEMS).map((key) => {
         const near = nearestName(key, known);
-        return problem(path === "" ? key : `${path}.${key}`, "UNKNOWN_FIELD", `There is no field "${key}" here.`, near === null ? (known.length > 0 ? `Known fields: ${known.join(", ")}.` : null) : `Did you mean "${near}"?`);
+        return problem(path === "" ? key : `${path}.${key}`, "UNKNOWN_FIELD", `There is no field "${excerpt(key)}" here.`, near === null ? (known.length > 0 ? `Known fields: ${known.join(", ")}.` : null) : `Did you mean "${near}"?`);
       });
     }
-    const missing = valueAt(input, issue.path) === undefined;
-    return [problem(path, missing ? "MISSING_FIELD" : "INVALID_FIELD", missing ? `${path === "" ? "The specification" : `"${path}"`} is missing. ${issue.message}` : `${path || "The specification"}: ${issue.message}`, null)];
+    const value = valueAt(input, issue.path);
+    if (value === undefined) return [problem(path, "MISSING_FIELD", `${path === "" ? "The specification" : `"${path}"`} is missing. ${issue.message}`, null)];
+    const near = issue.code === "invalid_value" && typeof value === "string" ? nearestName(value, issue.values.map(String)) : null;
+    return [problem(path, "INVALID_FIELD", `${path || "The specification"}: ${issue.message}`, near === null ? null : `Did you mean "${near}"?`)];
   });
 }
 
-/** The graph is judged even when other fields are wrong, as far as the names can be read. */
-function graphProblemsOfRaw(input: unknown): Problem[] {
-  const stages = (input as { stages?: unknown } | null)?.stages;
-  if (!Array.isArray(stages)) return [];
-  const readable = stages.every((stage: unknown) => typeof (stage as { name?: unknown } | null)?.name === "string");
-  if (!readable) return [];
-  return dagProblems(stages.map((stage: { name: string; dependsOn?: unknown }) => ({ name: stage.name, dependsOn: Array.isArray(stage.dependsOn) ? stage.dependsOn.filter((name): name is string => typeof name === "string") : [] })));
-}
-
-function referenceProblems(spec: PipelineSpec, dag: Dag): Problem[] {
+/** `stages` holds null where a stage is not well formed. */
+function referenceProblems(stages: readonly (StageSpec | null)[], dag: Dag): Problem[] {
   const problems: Problem[] = [];
-  spec.stages.forEach((stage, index) => {
-    const places = [...findReferences(stage.params, `stages[${index}].params`), ...findReferences(stage.when?.value, `stages[${index}].when.value`)];
-    if (stage.when !== undefined && places.every((place) => place.path !== `stages[${index}].when.value`)) {
+  const near = spelling(dag.indexOf);
+  const targets = new Set<number>();
+  const toJudge: { index: number; target: number; path: string; text: string }[] = [];
+  for (const [index, stage] of stages.entries()) {
+    if (stage === null || problems.length > MAX_PROBLEMS) continue;
+    const inCondition = findReferences(stage.when?.value, `stages[${index}].when.value`);
+    if (stage.when !== undefined && inCondition.length === 0) {
       problems.push(problem(`stages[${index}].when.value`, "INVALID_CONDITION", `The condition of stage "${stage.name}" compares a fixed text.`, "Write a reference: ${stages.<name>.outputs.<key>}."));
     }
-    let upstream: Set<number> | null = null;
-    for (const { path, reference } of places) {
-      if (!("stage" in reference)) {
-        problems.push(problem(path, "INVALID_REFERENCE", `${reference.text} ${reference.why}.`, null));
-        continue;
-      }
-      const target = dag.indexOf.get(reference.stage);
-      if (target === undefined) {
-        const near = nearestName(reference.stage, dag.names);
-        problems.push(problem(path, "UNKNOWN_REFERENCE", `${reference.text} refers to stage "${reference.stage}", which does not exist.`, near === null ? null : `Did you mean "${near}"?`));
-        continue;
-      }
-      if (dag.needs[index]!.includes(target)) continue;
-      upstream ??= ancestorsOf(dag, index);
-      if (!upstream.has(target)) {
-        problems.push(problem(path, "REFERENCE_NOT_UPSTREAM", `Stage "${stage.name}" reads ${reference.text}, but does not depend on "${reference.stage}".`, `Add "${reference.stage}" to dependsOn of "${stage.name}".`));
-      }
+    for (const { path, reference } of [...findReferences(stage.params, `stages[${index}].params`), ...inCondition]) {
+      const text = excerpt(reference.text);
+      const target = "stage" in reference ? dag.indexOf.get(reference.stage) : undefined;
+      if (!("stage" in reference)) problems.push(problem(path, "INVALID_REFERENCE", `${text} ${reference.why}.`, null));
+      else if (target === undefined) problems.push(problem(path, "UNKNOWN_REFERENCE", `${text} refers to stage "${excerpt(reference.stage)}", which does not exist.`, near(reference.stage)));
+      else if (target === index) problems.push(problem(path, "REFERENCE_NOT_UPSTREAM", `Stage "${stage.name}" reads ${text}, its own output.`, "Outputs exist once a stage has completed: read them in a later stage."));
+      else toJudge.push({ index, target: (targets.add(target), target), path, text });
     }
-  });
+  }
+  const isUpstream = upstreamTest(dag, targets);
+  for (const { index, target, path, text } of toJudge) {
+    if (isUpstream(index, target)) continue;
+    problems.push(problem(path, "REFERENCE_NOT_UPSTREAM", `Stage "${dag.names[index]!}" reads ${text}, but does not depend on "${dag.names[target]!}".`, `Add "${dag.names[target]!}" to dependsOn of "${dag.names[index]!}".`));
+    if (problems.length > MAX_PROBLEMS) break;
+  }
   return problems;
 }
 
 const PARAMS: Partial<Record<StageSpec["kind"], z.ZodType>> = { command: commandParamsSchema, cleanup: cleanupParamsSchema, approval: approvalParamsSchema };
 
-function paramsProblems(stage: StageSpec, index: number, spec: PipelineSpec): Problem[] {
+function paramsSchema(stage: Pick<StageSpec, "kind" | "params">): z.ZodType | undefined {
+  return stage.kind === "evaluate" && "run" in stage.params ? evaluateProgramParamsSchema : PARAMS[stage.kind];
+}
+
+/** What is wrong with a stage's params now that their references are resolved; what stood there as written was judged at submission. */
+export function resolvedParamsProblems(stage: StageSpec, params: Record<string, Json>): Problem[] {
+  const schema = paramsSchema(stage);
+  return schema === undefined || findReferences(stage.params, "").length === 0 ? [] : problemsOf(schema, params, "params");
+}
+
+function paramsProblems(stage: StageSpec, index: number, names: ReadonlySet<string>): Problem[] {
   const path = `stages[${index}].params`;
-  const schema = stage.kind === "evaluate" && "run" in stage.params ? evaluateProgramParamsSchema : PARAMS[stage.kind];
+  const schema = paramsSchema(stage);
   if (schema === undefined) return [];
   // A field that is a reference alone may become any type once it is resolved: it is judged then.
   const problems = problemsOf(schema, stage.params, path).filter((found) => !isReference(valueAtPath(stage.params, found.path.slice(path.length))));
-  if (stage.kind === "cleanup") problems.push(...cleanupProblems(stage, path, spec));
+  if (stage.kind === "cleanup") problems.push(...cleanupProblems(stage, path, names));
   if (stage.kind === "approval" && stage.resources.gpus > 0) problems.push(problem(`stages[${index}].resources`, "INVALID_FIELD", "An approval needs no GPU.", "Remove resources."));
   return problems;
 }
 
-function cleanupProblems(stage: StageSpec, path: string, spec: PipelineSpec): Problem[] {
+function cleanupProblems(stage: StageSpec, path: string, names: ReadonlySet<string>): Problem[] {
   const params = cleanupParamsSchema.safeParse(stage.params);
   if (!params.success) return [];
-  const problems: Problem[] = [];
-  const names = spec.stages.map((other) => other.name);
-  params.data.stages.forEach((name, position) => {
-    if (names.includes(name)) return;
-    const near = nearestName(name, names);
-    problems.push(problem(`${path}.stages[${position}]`, "UNKNOWN_STAGE", `There is no stage "${name}" to tidy.`, near === null ? null : `Did you mean "${near}"?`));
-  });
+  const near = spelling(names);
+  const problems = params.data.stages.flatMap((name, position) => (names.has(name) ? [] : [problem(`${path}.stages[${position}]`, "UNKNOWN_STAGE", `There is no stage "${excerpt(name)}" to tidy.`, near(name))]));
   if (params.data.keepBest > 0 && params.data.metric === undefined && "keepBest" in stage.params) {
     problems.push(problem(`${path}.metric`, "MISSING_FIELD", "keepBest needs a metric to rank checkpoints by.", "Add metric (and mode: min or max)."));
   }
-  return problems;
-}
-
-/** What no field may hold, found before anything else looks: keys that reach prototypes, NUL, lone surrogates, endless nesting. */
-function hostileProblem(value: unknown, path: string, depth: number): Problem | null {
-  if (depth > MAX_DEPTH) return problem(path, "TOO_DEEP", `Nested deeper than ${MAX_DEPTH} levels.`, "Flatten it, or pass a file's path.");
-  if (typeof value === "string") {
-    if (value.includes("\0")) return problem(path, "INVALID_TEXT", "The text contains a NUL character.", "Remove it.");
-    if (!value.isWellFormed()) return problem(path, "INVALID_TEXT", "The text contains half of a surrogate pair.", "Check the file's encoding: UTF-8 is expected.");
-    return null;
-  }
-  if (typeof value !== "object" || value === null) return null;
-  const entries = Array.isArray(value) ? value.map((item, index) => [`${path}[${index}]`, item] as const) : Object.entries(value).map(([key, item]) => [path === "" ? key : `${path}.${key}`, item] as const);
-  if (!Array.isArray(value)) {
-    const bad = Object.keys(value).find((key) => key === "__proto__" || key.includes("\0") || !key.isWellFormed());
-    if (bad !== undefined) return problem(path, "INVALID_KEY", `The key ${JSON.stringify(bad)} is not allowed.`, "Rename it.");
-  }
-  for (const [at, item] of entries) {
-    const found = hostileProblem(item, at, depth + 1);
-    if (found !== null) return found;
-  }
-  return null;
+  return problems.slice(0, MAX_PROBLEMS);
 }
 
 function problem(path: string, code: string, message: string, hint: string | null): Problem {

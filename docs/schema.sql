@@ -1,0 +1,335 @@
+-- The tables that migrations/*.sql add up to, read back from PostgreSQL. Made by `npm run generate`: do not edit, and do not apply.
+
+CREATE TABLE agents (
+  id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  session_id text COLLATE "C",
+  instance text,
+  epoch text,
+  watermark bigint DEFAULT 0 NOT NULL,
+  pools jsonb NOT NULL,
+  capabilities jsonb NOT NULL,
+  labels jsonb NOT NULL,
+  gpus jsonb NOT NULL,
+  versions jsonb NOT NULL,
+  run_mode text NOT NULL,
+  address text,
+  token_id text COLLATE "C",
+  draining boolean DEFAULT false NOT NULL,
+  connected_at timestamp with time zone,
+  last_heartbeat_at timestamp with time zone,
+  closed_at timestamp with time zone,
+  clock_offset_ms bigint,
+  CONSTRAINT agents_pkey PRIMARY KEY (id),
+  CONSTRAINT agents_name_key UNIQUE (name)
+);
+
+CREATE TABLE assignments (
+  attempt_id text COLLATE "C" NOT NULL,
+  agent_id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  stage text NOT NULL,
+  fence integer NOT NULL,
+  rank integer NOT NULL,
+  silence_limit_seconds double precision,
+  status text NOT NULL,
+  body jsonb NOT NULL,
+  stop jsonb,
+  offered_at timestamp with time zone NOT NULL,
+  published_at timestamp with time zone NOT NULL,
+  lease_renewed_at timestamp with time zone NOT NULL,
+  active_at timestamp with time zone,
+  CONSTRAINT assignments_pkey PRIMARY KEY (attempt_id, agent_id),
+  CONSTRAINT assignments_attempt_id_fkey FOREIGN KEY (attempt_id) REFERENCES attempts(id) ON DELETE CASCADE
+);
+CREATE INDEX assignments_by_agent ON assignments USING btree (agent_id);
+
+CREATE TABLE attempts (
+  id text COLLATE "C" NOT NULL,
+  stage_id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  number integer NOT NULL,
+  status text NOT NULL,
+  agent_id text COLLATE "C" NOT NULL,
+  members jsonb NOT NULL,
+  command jsonb,
+  error jsonb,
+  offered_at timestamp with time zone NOT NULL,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  CONSTRAINT attempts_pkey PRIMARY KEY (id),
+  CONSTRAINT attempts_stage_id_number_key UNIQUE (stage_id, number),
+  CONSTRAINT attempts_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+CREATE INDEX attempts_failed ON attempts USING btree (finished_at) WHERE (status = ANY (ARRAY['FAILED'::text, 'LOST'::text]));
+CREATE UNIQUE INDEX attempts_one_live ON attempts USING btree (stage_id) WHERE (status = ANY (ARRAY['OFFERED'::text, 'RUNNING'::text]));
+
+CREATE TABLE audit (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  at timestamp with time zone DEFAULT now() NOT NULL,
+  actor text NOT NULL,
+  token_id text COLLATE "C",
+  role text,
+  action text NOT NULL,
+  subject text,
+  input jsonb NOT NULL,
+  outcome text NOT NULL,
+  code text,
+  request_id text,
+  address text,
+  CONSTRAINT audit_pkey PRIMARY KEY (id)
+);
+CREATE INDEX audit_by_subject ON audit USING btree (subject, id DESC);
+
+CREATE TABLE checkpoints (
+  id text COLLATE "C" NOT NULL,
+  stage_id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  attempt_id text COLLATE "C" NOT NULL,
+  attempt integer NOT NULL,
+  agent_id text COLLATE "C" NOT NULL,
+  step bigint NOT NULL,
+  path text NOT NULL,
+  size_bytes bigint,
+  metrics jsonb NOT NULL,
+  pinned boolean DEFAULT false NOT NULL,
+  delete_ordered_at timestamp with time zone,
+  delete_error text,
+  deleted_at timestamp with time zone,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT checkpoints_pkey PRIMARY KEY (id),
+  CONSTRAINT checkpoints_attempt_id_step_path_key UNIQUE (attempt_id, step, path),
+  CONSTRAINT checkpoints_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+CREATE INDEX checkpoints_by_stage ON checkpoints USING btree (stage_id, step);
+CREATE INDEX checkpoints_kept ON checkpoints USING btree (stage_id) WHERE (deleted_at IS NULL);
+CREATE INDEX checkpoints_ordered ON checkpoints USING btree (agent_id) WHERE ((delete_ordered_at IS NOT NULL) AND (deleted_at IS NULL));
+
+CREATE TABLE diagnoses (
+  attempt_id text COLLATE "C" NOT NULL,
+  cause text NOT NULL,
+  evidence jsonb NOT NULL,
+  suggestion text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT diagnoses_pkey PRIMARY KEY (attempt_id),
+  CONSTRAINT diagnoses_attempt_id_fkey FOREIGN KEY (attempt_id) REFERENCES attempts(id) ON DELETE CASCADE
+);
+
+CREATE TABLE evaluations (
+  id text COLLATE "C" NOT NULL,
+  stage_id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  attempt_id text COLLATE "C" NOT NULL,
+  checkpoint_id text COLLATE "C",
+  dataset text,
+  scores jsonb NOT NULL,
+  sample_count bigint NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT evaluations_pkey PRIMARY KEY (id),
+  CONSTRAINT evaluations_attempt_id_key UNIQUE (attempt_id),
+  CONSTRAINT evaluations_checkpoint_id_fkey FOREIGN KEY (checkpoint_id) REFERENCES checkpoints(id) ON DELETE SET NULL,
+  CONSTRAINT evaluations_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+CREATE INDEX evaluations_by_checkpoint ON evaluations USING btree (checkpoint_id);
+CREATE INDEX evaluations_by_stage ON evaluations USING btree (stage_id);
+
+CREATE TABLE event_counter (
+  one boolean DEFAULT true NOT NULL,
+  "position" bigint NOT NULL,
+  CONSTRAINT event_counter_pkey PRIMARY KEY (one),
+  CONSTRAINT event_counter_one_check CHECK (one)
+);
+
+CREATE TABLE events (
+  "position" bigint NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  seq bigint NOT NULL,
+  type text NOT NULL,
+  stage text,
+  payload jsonb NOT NULL,
+  at timestamp with time zone NOT NULL,
+  CONSTRAINT events_pkey PRIMARY KEY ("position"),
+  CONSTRAINT events_pipeline_id_seq_key UNIQUE (pipeline_id, seq),
+  CONSTRAINT events_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pipelines(id) ON DELETE CASCADE
+);
+
+CREATE TABLE gpu_holds (
+  agent_id text COLLATE "C" NOT NULL,
+  gpu_index integer NOT NULL,
+  attempt_id text COLLATE "C" NOT NULL,
+  CONSTRAINT gpu_holds_pkey PRIMARY KEY (agent_id, gpu_index),
+  CONSTRAINT gpu_holds_attempt_id_agent_id_fkey FOREIGN KEY (attempt_id, agent_id) REFERENCES assignments(attempt_id, agent_id) ON DELETE CASCADE
+);
+CREATE INDEX gpu_holds_by_attempt ON gpu_holds USING btree (attempt_id, agent_id);
+
+CREATE TABLE log_chunks (
+  stage_id text COLLATE "C" NOT NULL,
+  from_byte bigint NOT NULL,
+  to_byte bigint NOT NULL,
+  skipped_bytes bigint DEFAULT 0 NOT NULL,
+  attempt integer NOT NULL,
+  data bytea NOT NULL,
+  at timestamp with time zone NOT NULL,
+  CONSTRAINT log_chunks_pkey PRIMARY KEY (stage_id, from_byte),
+  CONSTRAINT log_chunks_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+
+CREATE TABLE log_sources (
+  stage_id text COLLATE "C" NOT NULL,
+  attempt integer NOT NULL,
+  agent_id text COLLATE "C" NOT NULL,
+  length bigint NOT NULL,
+  CONSTRAINT log_sources_pkey PRIMARY KEY (stage_id, attempt, agent_id),
+  CONSTRAINT log_sources_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+
+CREATE TABLE metric_blocks (
+  series_id bigint NOT NULL,
+  block bigint NOT NULL,
+  batch bigint NOT NULL,
+  points integer NOT NULL,
+  non_finite integer NOT NULL,
+  first_step bigint NOT NULL,
+  min_value double precision,
+  min_step bigint,
+  min_at timestamp with time zone,
+  max_value double precision,
+  max_step bigint,
+  max_at timestamp with time zone,
+  last_step bigint NOT NULL,
+  last_value double precision NOT NULL,
+  last_at timestamp with time zone NOT NULL,
+  non_finite_value double precision,
+  non_finite_step bigint,
+  non_finite_at timestamp with time zone,
+  CONSTRAINT metric_blocks_pkey PRIMARY KEY (series_id, block)
+);
+
+CREATE TABLE metric_points (
+  series_id bigint NOT NULL,
+  step bigint NOT NULL,
+  at timestamp with time zone NOT NULL,
+  value double precision NOT NULL,
+  batch bigint NOT NULL,
+  CONSTRAINT metric_points_pkey PRIMARY KEY (series_id, step)
+);
+
+CREATE TABLE metric_series (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  stage_id text COLLATE "C" NOT NULL,
+  attempt integer NOT NULL,
+  name text NOT NULL,
+  first_step bigint NOT NULL,
+  CONSTRAINT metric_series_pkey PRIMARY KEY (id),
+  CONSTRAINT metric_series_stage_id_attempt_name_key UNIQUE (stage_id, attempt, name),
+  CONSTRAINT metric_series_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+
+CREATE TABLE pipelines (
+  id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  status text NOT NULL,
+  labels jsonb NOT NULL,
+  spec jsonb NOT NULL,
+  seq bigint NOT NULL,
+  stage_count integer NOT NULL,
+  cancelling jsonb,
+  forked_from text COLLATE "C",
+  error text,
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  CONSTRAINT pipelines_pkey PRIMARY KEY (id),
+  CONSTRAINT pipelines_forked_from_fkey FOREIGN KEY (forked_from) REFERENCES pipelines(id)
+);
+CREATE INDEX pipelines_by_age ON pipelines USING btree (created_at DESC, id DESC);
+CREATE INDEX pipelines_finished ON pipelines USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+CREATE INDEX pipelines_open ON pipelines USING btree (id) WHERE (status = ANY (ARRAY['PENDING'::text, 'RUNNING'::text, 'PAUSED'::text]));
+
+CREATE TABLE request_ids (
+  token_id text COLLATE "C" NOT NULL,
+  request_id text NOT NULL,
+  action text NOT NULL,
+  input_hash text NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT request_ids_pkey PRIMARY KEY (token_id, request_id)
+);
+
+CREATE TABLE retention_marks (
+  what text NOT NULL,
+  finished_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  pipeline_id text COLLATE "C" DEFAULT ''::text NOT NULL,
+  "position" bigint DEFAULT 0 NOT NULL,
+  CONSTRAINT retention_marks_pkey PRIMARY KEY (what),
+  CONSTRAINT retention_marks_what_check CHECK ((what = ANY (ARRAY['points'::text, 'logs'::text, 'events'::text])))
+);
+
+CREATE TABLE roles (
+  name text NOT NULL,
+  epoch bigint DEFAULT 0 NOT NULL,
+  holder text,
+  taken_at timestamp with time zone,
+  CONSTRAINT roles_pkey PRIMARY KEY (name)
+);
+
+CREATE TABLE schema_migrations (
+  name text NOT NULL,
+  checksum text NOT NULL,
+  applied_at timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT schema_migrations_pkey PRIMARY KEY (name)
+);
+
+CREATE TABLE stage_telemetry (
+  stage_id text COLLATE "C" NOT NULL,
+  batch bigint NOT NULL,
+  log_length bigint DEFAULT 0 NOT NULL,
+  log_stored_to bigint DEFAULT 0 NOT NULL,
+  log_stored_bytes bigint DEFAULT 0 NOT NULL,
+  log_limited boolean DEFAULT false NOT NULL,
+  attempt integer,
+  step bigint,
+  total_steps bigint,
+  pace double precision,
+  since timestamp with time zone,
+  advanced_at timestamp with time zone,
+  CONSTRAINT stage_telemetry_pkey PRIMARY KEY (stage_id),
+  CONSTRAINT stage_telemetry_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+
+CREATE TABLE stages (
+  id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  "position" integer NOT NULL,
+  name text NOT NULL,
+  kind text NOT NULL,
+  queue text NOT NULL,
+  priority integer NOT NULL,
+  status text NOT NULL,
+  phase jsonb NOT NULL,
+  timer_at timestamp with time zone,
+  CONSTRAINT stages_pkey PRIMARY KEY (id),
+  CONSTRAINT stages_pipeline_id_position_key UNIQUE (pipeline_id, "position"),
+  CONSTRAINT stages_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pipelines(id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX stages_by_name ON stages USING btree (pipeline_id, name);
+CREATE INDEX stages_timer ON stages USING btree (timer_at) WHERE (timer_at IS NOT NULL);
+CREATE INDEX stages_training ON stages USING btree (id DESC) WHERE (kind = 'train'::text);
+CREATE INDEX stages_waiting ON stages USING btree (pipeline_id) WHERE (status = ANY (ARRAY['QUEUED'::text, 'RUNNING'::text]));
+
+CREATE TABLE tokens (
+  id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  role text NOT NULL,
+  hash text NOT NULL,
+  agent_name text,
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  CONSTRAINT tokens_pkey PRIMARY KEY (id),
+  CONSTRAINT tokens_hash_key UNIQUE (hash),
+  CONSTRAINT tokens_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text, 'agent'::text])))
+);

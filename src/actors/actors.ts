@@ -1,0 +1,123 @@
+// Builds the actors: engine, dispatcher's post, caretaker, agents' gateway, wake-ups and the fast link, and stops them in the right order.
+
+import { hostname } from "node:os";
+import type { Logger } from "pino";
+import type { OpenedDatabase } from "../db/database.js";
+import type { RedisAddress } from "../bus/connection.js";
+import type { AgentId, CheckpointId, StageId } from "../domain/ids.js";
+import type { Order } from "../protocol/messages.js";
+import { AgentGateway } from "./agent-gateway.js";
+import { Caretaker, type Chore } from "./caretaker/caretaker.js";
+import { scanFailures } from "./caretaker/diagnosis.js";
+import { runRetention } from "./caretaker/retention.js";
+import { TOPICS, type ControlPlane, type Wakeups } from "./control-plane.js";
+import { Dispatch } from "./dispatch.js";
+import { Dispatcher } from "./dispatcher.js";
+import { Engine, type CommittedBatch } from "./engine.js";
+import { createControlPlane } from "./pipelines.js";
+import { RedisHub } from "./redis-hub.js";
+import { startWakeups } from "./wakeups.js";
+
+export interface ActorsOptions {
+  readonly database: OpenedDatabase;
+  readonly databaseUrl: string;
+  /** Null: agents use HTTPS only. */
+  readonly redis: { readonly address: RedisAddress; readonly agentUrl: string; readonly prefix: string } | null;
+  readonly log: Logger;
+  readonly leaseTtlMs: number;
+  readonly renewEveryMs: number;
+  readonly unresponsiveAfterMs: number;
+  readonly startGraceMs: number;
+  readonly republishAfterMs: number;
+  readonly sweepEveryMs: number;
+  readonly logLimitBytes: number;
+  readonly retention: { readonly eventDays: number; readonly metricDays: number; readonly logDays: number; readonly checkpointDays: number };
+  /** Told of each committed batch, for counters. */
+  readonly observe?: (batch: CommittedBatch) => void;
+}
+
+export interface Actors {
+  readonly engine: Engine;
+  readonly gateway: AgentGateway;
+  readonly controlPlane: ControlPlane;
+  readonly wakeups: Wakeups;
+  /** Whether this process places stages at present. */
+  readonly dispatching: boolean;
+  readonly redisConnected: boolean | null;
+  stop(): Promise<void>;
+}
+
+const RETENTION_EVERY_MS = 15 * 60_000;
+const DIAGNOSIS_EVERY_MS = 5_000;
+
+export function startActors(options: ActorsOptions): Actors {
+  const { database, databaseUrl, log } = options;
+  const self = `${hostname()}:${process.pid}:${Math.random().toString(36).slice(2, 8)}`;
+  const wakeups = startWakeups({ databaseUrl, pool: database.pool, log, self });
+
+  const engine = new Engine({
+    pool: database.pool, log, logLimitBytes: options.logLimitBytes,
+    onCommit: (batch) => {
+      hub?.publish(batch.ledger.orders);
+      dispatch.committed(batch);
+      wakeups.wake([
+        ...(batch.position === null ? [] : [TOPICS.events]),
+        ...batch.telemetryStages.map(TOPICS.telemetry),
+        ...[...batch.ledger.orders.keys()].map(TOPICS.orders),
+      ]);
+      options.observe?.(batch);
+    },
+  });
+  const hub = options.redis === null ? null : new RedisHub({
+    ...options.redis, log,
+    report: (agentId, epoch, reports) => engine.report(agentId, epoch, reports),
+    onReady: () => void dispatch.republish().catch((error: unknown) => log.warn({ err: error }, "publishing outstanding orders failed; the dispatcher repeats it")),
+  });
+  const dispatch: Dispatch = new Dispatch({
+    pool: database.pool, databaseUrl, engine, wakeups, hub, log, self,
+    unresponsiveAfterMs: options.unresponsiveAfterMs, leaseTtlMs: options.leaseTtlMs, republishAfterMs: options.republishAfterMs,
+  });
+  const agentsChanged = (): void => {
+    dispatch.agentsChanged();
+    wakeups.wake([TOPICS.events]);
+  };
+  const gateway = new AgentGateway({
+    pool: database.pool, engine, wakeups, log, leaseTtlMs: options.leaseTtlMs, renewEveryMs: options.renewEveryMs, unresponsiveAfterMs: options.unresponsiveAfterMs, agentsChanged,
+    fastLink: (agentId) => hub?.fastLink(agentId) ?? Promise.resolve(null),
+  });
+  const controlPlane = createControlPlane({
+    pool: database.pool, engine, wakeups, agentsChanged, explain,
+    publishDeletion: async (id) => {
+      const { rows: [row] } = await database.pool.query<{ agent_id: AgentId; attempt_id: string; attempt: number; path: string }>("select agent_id, attempt_id, attempt, path from checkpoints where id = $1", [id]);
+      if (row !== undefined) hub?.publish(new Map([[row.agent_id, [{ type: "delete-checkpoint", checkpointId: id, attemptId: row.attempt_id, fence: row.attempt, path: row.path } as Order]]]));
+    },
+  });
+  const chores: Chore[] = [
+    {
+      name: "retention", everyMs: RETENTION_EVERY_MS,
+      run: async () => void (await runRetention({ db: database.db, log, deleteCheckpoint: (id: CheckpointId) => controlPlane.deleteCheckpoint(id), ...options.retention }, new Date())),
+    },
+    { name: "diagnosis of failed attempts", everyMs: DIAGNOSIS_EVERY_MS, run: async () => void (await scanFailures({ db: database.db, log }, new Date())) },
+  ];
+  const caretaker = new Caretaker({ pool: database.pool, databaseUrl, engine, log, self, leaseTtlMs: options.leaseTtlMs, startGraceMs: options.startGraceMs, sweepEveryMs: options.sweepEveryMs, chores });
+
+  let stopping: Promise<void> | null = null;
+  return {
+    engine, gateway, controlPlane, wakeups,
+    get dispatching() { return dispatch.dispatcher !== null; },
+    get redisConnected() { return hub === null ? null : hub.connected; },
+    stop: () => stopping ??= (async () => {
+      await caretaker.stop();
+      await dispatch.stop();
+      await hub?.close();
+      await engine.close();
+      await wakeups.stop();
+    })(),
+  };
+
+  /** The scheduler here knows; where another process schedules, a passing look at the same facts tells the same. */
+  async function explain(stageId: StageId): Promise<readonly string[] | null> {
+    if (dispatch.dispatcher !== null) return dispatch.dispatcher.explain(stageId);
+    return Dispatcher.explainFrom(database.pool, stageId, { log, unresponsiveAfterMs: options.unresponsiveAfterMs, leaseTtlMs: options.leaseTtlMs });
+  }
+}

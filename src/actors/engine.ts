@@ -1,0 +1,420 @@
+// The engine: the shell around the pure core. Commands and reports that arrive together are decided together and committed in one transaction, however many
+// pipelines they touch; then their callers are answered and the orders leave.
+//   E1. Every state change goes through decide, under the row lock of its pipeline, on the state whose seq the database confirmed.
+//   E2. A command that is refused changes nothing and spoils nothing else in its batch.
+//   E3. An agent's reports are applied in order, without gaps, once: its watermark moves in the same transaction.
+//   E4. Nothing is answered, acknowledged or sent before the commit. An unknown outcome is looked up, never guessed.
+
+import type pg from "pg";
+import type { Logger } from "pino";
+import { append, loadPipelines, lockPipelines } from "../db/pipeline-store.js";
+import { evaluationProblems, recordEvaluation } from "../db/telemetry/evaluations.js";
+import { ingestTelemetry, type TelemetryItem } from "../db/telemetry/ingest.js";
+import { InvalidInputError, StaleLeaseError, TrainyardError, UnavailableError } from "../domain/errors.js";
+import type { AgentId, AttemptId, PipelineId, StageId } from "../domain/ids.js";
+import type { PipelineCommand } from "../domain/pipeline/commands.js";
+import { decideAndEvolve } from "../domain/pipeline/decide.js";
+import { findStage, liveAttempt, type Failure, type MemberOutcome, type PipelineState } from "../domain/pipeline/state.js";
+import { failpoint } from "../failpoints.js";
+import type { RefusedLease, Report, ReportsAccepted } from "../protocol/messages.js";
+import type { Committed } from "./control-plane.js";
+import { Ledger, type AssignmentBuilder } from "./ledger.js";
+import { Mailbox } from "./mailbox.js";
+import { StateCache } from "./state-cache.js";
+
+export type Claim = (client: pg.PoolClient) => Promise<PipelineId | null>;
+
+export interface CommandItem {
+  readonly kind: "command";
+  readonly pipelineId: PipelineId;
+  readonly command: PipelineCommand;
+  /** Keeps the caller's request id, in the transaction; answers the pipeline that an earlier call under it made, or null when this is the first. */
+  readonly claim?: Claim;
+  readonly resolve: (committed: Committed) => void;
+  readonly reject: (error: unknown) => void;
+}
+export interface ReportItem {
+  readonly kind: "reports";
+  readonly agentId: AgentId;
+  readonly epoch: string;
+  readonly reports: readonly Report[];
+  readonly resolve: (accepted: ReportsAccepted) => void;
+  readonly reject: (error: unknown) => void;
+}
+/** Lets the scheduler look: agents or waiting stages may have changed, here or in another process. */
+export interface LookItem {
+  readonly kind: "look";
+  readonly pipelineIds: readonly PipelineId[];
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+export type EngineItem = CommandItem | ReportItem | LookItem;
+
+/** What a committed batch did, for whoever tells the world. */
+export interface CommittedBatch {
+  readonly ledger: Ledger;
+  /** Position of the batch's last event; null without events. */
+  readonly position: number | null;
+  readonly telemetryStages: readonly StageId[];
+  readonly points: number;
+  readonly watermarks: ReadonlyMap<AgentId, { readonly epoch: string; readonly watermark: number }>;
+}
+
+/** The part of a batch that places waiting stages; only the process that holds the dispatcher's role has one. */
+export interface Scheduler {
+  /** Decides and enters offers in this transaction. */
+  placeWithin(transaction: BatchTransaction): Promise<void>;
+  /** The transaction did not commit: forget what `placeWithin` assumed. */
+  undo(): void;
+}
+
+/** What a scheduler may use of an open transaction. */
+export interface BatchTransaction {
+  readonly client: pg.PoolClient;
+  readonly ledger: Ledger;
+  readonly at: number;
+  /** States under lock, by id; `lockMore` adds those that are free. */
+  readonly states: ReadonlyMap<PipelineId, PipelineState>;
+  /** Pipelines whose state was not at hand: new here, or changed by another process. */
+  readonly reread: ReadonlySet<PipelineId>;
+  lockMore(ids: readonly PipelineId[]): Promise<void>;
+  /** Decides a command on a locked pipeline and enters its events. Throws TrainyardError without effect. */
+  decide(pipelineId: PipelineId, command: PipelineCommand, build?: AssignmentBuilder): void;
+}
+
+/** Reports and points in one transaction at most, so that state never waits long behind telemetry. */
+const BATCH_WEIGHT = 20_000;
+const RETRIES = 5;
+
+export class Engine {
+  readonly #pool: pg.Pool;
+  readonly #log: Logger;
+  readonly #mailbox: Mailbox<EngineItem>;
+  readonly #onCommit: (batch: CommittedBatch) => void;
+  readonly #logLimitBytes: number;
+  readonly #cache = new StateCache();
+  readonly #attempts = new Map<AttemptId, KnownAttempt>();
+  scheduler: Scheduler | null = null;
+
+  constructor(options: { pool: pg.Pool; log: Logger; logLimitBytes: number; onCommit: (batch: CommittedBatch) => void }) {
+    this.#pool = options.pool;
+    this.#log = options.log;
+    this.#onCommit = options.onCommit;
+    this.#logLimitBytes = options.logLimitBytes;
+    this.#mailbox = new Mailbox((batch) => this.#work(batch), { limit: BATCH_WEIGHT, weigh: weightOf });
+  }
+
+  /** Items waiting for a transaction. */
+  get backlog(): number {
+    return this.#mailbox.length;
+  }
+
+  command(pipelineId: PipelineId, command: PipelineCommand, claim?: Claim): Promise<Committed> {
+    return new Promise((resolve, reject) => this.#push({ kind: "command", pipelineId, command, resolve, reject, ...(claim === undefined ? {} : { claim }) }));
+  }
+
+  /** Applies an agent's reports; resolves after the commit. */
+  report(agentId: AgentId, epoch: string, reports: readonly Report[]): Promise<ReportsAccepted> {
+    return new Promise((resolve, reject) => this.#push({ kind: "reports", agentId, epoch, reports, resolve, reject }));
+  }
+
+  /** Runs a scheduling pass, with these pipelines read anew. */
+  look(pipelineIds: readonly PipelineId[] = []): Promise<void> {
+    return new Promise((resolve, reject) => this.#push({ kind: "look", pipelineIds, resolve, reject }));
+  }
+
+  /** Takes no more, finishes what was taken. */
+  close(): Promise<void> {
+    return this.#mailbox.close();
+  }
+
+  #push(item: EngineItem): void {
+    if (!this.#mailbox.push(item)) item.reject(new UnavailableError("The control plane is stopping. Try again in a moment."));
+  }
+
+  async #work(items: readonly EngineItem[]): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const batch = new Batch(items, this.#cache, this.#attempts, this.#logLimitBytes);
+      try {
+        const committed = await this.#transact(batch);
+        batch.settle(committed.position);
+        this.#onCommit(committed);
+        return;
+      } catch (error) {
+        this.#cache.forget(batch.touched);
+        this.scheduler?.undo();
+        if (attempt < RETRIES && isTransient(error)) {
+          this.#log.warn({ err: error, attempt }, "a batch did not commit; deciding it again");
+          await new Promise((resolve) => setTimeout(resolve, Math.min(2_000, 50 * 4 ** (attempt - 1))));
+          continue;
+        }
+        this.#log.error({ err: error, items: items.length }, "a batch did not commit");
+        if (items.length > 1 && !isTransient(error)) {
+          // One item may be what the database refuses: alone, it fails alone.
+          for (const item of items) await this.#work([item]);
+          return;
+        }
+        const answer = isTransient(error) ? new UnavailableError("Postgres does not answer. Nothing was changed; try again.", { cause: error }) : error;
+        for (const item of items) item.reject(answer);
+        return;
+      }
+    }
+  }
+
+  async #transact(batch: Batch): Promise<CommittedBatch> {
+    const client = await this.#pool.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query("begin");
+      await batch.open(client);
+      await batch.decideAll();
+      if (this.scheduler !== null) await this.scheduler.placeWithin(batch);
+      const { position, stageIds, points } = await batch.write();
+      failpoint("before-commit");
+      try {
+        await client.query("commit");
+      } catch (error) {
+        broken = error as Error;
+        if (!(await this.#wasCommitted(batch, position))) throw error;
+      }
+      failpoint("after-commit-before-publish");
+      return { ledger: batch.ledger, position, telemetryStages: stageIds, points, watermarks: batch.watermarks };
+    } catch (error) {
+      if (broken === undefined) await client.query("rollback").catch((failure: unknown) => { broken = failure as Error; });
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  /** E4: after a commit whose answer was lost, the newest event of the batch tells; a batch without events is told by its watermarks. */
+  async #wasCommitted(batch: Batch, position: number | null): Promise<boolean> {
+    const last = batch.ledger.events.at(-1);
+    if (last !== undefined && position !== null) {
+      const { rowCount } = await this.#pool.query("select 1 from events where position = $1 and pipeline_id = $2 and seq = $3 and type = $4 and at = $5", [position, last.pipelineId, last.seq, last.event.type, new Date(last.event.at)]);
+      return rowCount === 1;
+    }
+    for (const [agentId, { watermark }] of batch.watermarks) {
+      const { rowCount } = await this.#pool.query("select 1 from agents where id = $1 and watermark = $2", [agentId, watermark]);
+      return rowCount === 1;
+    }
+    return true;
+  }
+}
+
+interface KnownAttempt { readonly pipelineId: PipelineId; readonly stage: string; readonly stageId: StageId }
+const KNOWN_ATTEMPTS = 50_000;
+
+/** One transaction: what it locks, decides and writes, and how its items are answered. */
+class Batch implements BatchTransaction {
+  readonly ledger = new Ledger();
+  readonly at = Date.now();
+  readonly touched = new Set<PipelineId>();
+  readonly watermarks = new Map<AgentId, { epoch: string; watermark: number }>();
+  readonly states = new Map<PipelineId, PipelineState>();
+  readonly reread = new Set<PipelineId>();
+  readonly #items: readonly EngineItem[];
+  readonly #cache: StateCache;
+  readonly #attempts: Map<AttemptId, KnownAttempt>;
+  readonly #logLimitBytes: number;
+  readonly #telemetry: TelemetryItem[] = [];
+  readonly #answers: ((position: number | null) => void)[] = [];
+  readonly #evaluations: { state: PipelineState; stage: string; attemptId: AttemptId }[] = [];
+  #client: pg.PoolClient | null = null;
+
+  constructor(items: readonly EngineItem[], cache: StateCache, attempts: Map<AttemptId, KnownAttempt>, logLimitBytes: number) {
+    this.#items = items;
+    this.#cache = cache;
+    this.#attempts = attempts;
+    this.#logLimitBytes = logLimitBytes;
+  }
+
+  get client(): pg.PoolClient {
+    return this.#client!;
+  }
+
+  /** Takes the locks, agents before pipelines and each in the order of ids, so that two processes never wait for each other in a circle. */
+  async open(client: pg.PoolClient): Promise<void> {
+    this.#client = client;
+    const agentIds = new Set<AgentId>();
+    const pipelineIds = new Set<PipelineId>();
+    const unknown = new Set<AttemptId>();
+    for (const item of this.#items) {
+      if (item.kind === "command") pipelineIds.add(item.pipelineId);
+      else if (item.kind === "look") item.pipelineIds.forEach((id) => pipelineIds.add(id));
+      else {
+        agentIds.add(item.agentId);
+        for (const report of item.reports) if (!this.#attempts.has(report.attemptId)) unknown.add(report.attemptId);
+      }
+    }
+    if (unknown.size > 0) await this.#findAttempts([...unknown]);
+    for (const item of this.#items) {
+      if (item.kind === "reports") for (const report of item.reports) {
+        const known = this.#attempts.get(report.attemptId);
+        if (known !== undefined) pipelineIds.add(known.pipelineId);
+      }
+    }
+    if (agentIds.size > 0) {
+      const { rows } = await client.query<{ id: AgentId; epoch: string; watermark: number }>({ name: "lock-agents", text: "select id, epoch, watermark from agents where id = any($1::text[]) order by id for update", values: [[...agentIds]] });
+      for (const row of rows) this.watermarks.set(row.id, { epoch: row.epoch, watermark: row.watermark });
+    }
+    await this.#lock([...pipelineIds], false);
+  }
+
+  lockMore(ids: readonly PipelineId[]): Promise<void> {
+    return this.#lock(ids.filter((id) => !this.states.has(id)), true);
+  }
+
+  async #lock(ids: readonly PipelineId[], skipLocked: boolean): Promise<void> {
+    const seqs = await lockPipelines(this.client, ids, skipLocked);
+    const missing: PipelineId[] = [];
+    for (const [id, seq] of seqs) {
+      const cached = this.#cache.get(id);
+      if (cached !== null && cached.seq === seq) this.states.set(id, cached);
+      else missing.push(id);
+    }
+    for (const [id, state] of await loadPipelines(this.client, missing)) {
+      this.states.set(id, state);
+      this.reread.add(id);
+    }
+    for (const id of seqs.keys()) this.touched.add(id);
+  }
+
+  async #findAttempts(ids: readonly AttemptId[]): Promise<void> {
+    const { rows } = await this.client.query<{ id: AttemptId; pipeline_id: PipelineId; stage_id: StageId; name: string }>(
+      "select a.id, a.pipeline_id, a.stage_id, s.name from attempts a join stages s on s.id = a.stage_id where a.id = any($1::text[])", [ids]);
+    for (const row of rows) this.#remember(row.id, { pipelineId: row.pipeline_id, stage: row.name, stageId: row.stage_id });
+  }
+
+  #remember(id: AttemptId, attempt: KnownAttempt): void {
+    if (this.#attempts.size >= KNOWN_ATTEMPTS) this.#attempts.delete(this.#attempts.keys().next().value!);
+    this.#attempts.set(id, attempt);
+  }
+
+  async decideAll(): Promise<void> {
+    for (const item of this.#items) {
+      if (item.kind === "command") await this.#decideCommand(item);
+      else if (item.kind === "reports") this.#decideReports(item);
+      else this.#answers.push(() => item.resolve());
+    }
+  }
+
+  async #decideCommand(item: CommandItem): Promise<void> {
+    let pipelineId = item.pipelineId;
+    let seq: number;
+    try {
+      const earlier = await item.claim?.(this.client) ?? null;
+      if (earlier === null) this.decide(pipelineId, item.command);
+      else pipelineId = earlier;
+      seq = this.states.get(pipelineId)?.seq ?? await this.#seqOf(pipelineId);
+    } catch (error) {
+      if (!(error instanceof TrainyardError)) throw error;
+      this.#answers.push(() => item.reject(error));
+      return;
+    }
+    this.#answers.push((position) => item.resolve({ pipelineId, seq, position: position ?? 0 }));
+  }
+
+  async #seqOf(id: PipelineId): Promise<number> {
+    const { rows } = await this.client.query<{ seq: number }>("select seq from pipelines where id = $1", [id]);
+    return rows[0]?.seq ?? 0;
+  }
+
+  decide(pipelineId: PipelineId, command: PipelineCommand, build?: AssignmentBuilder): void {
+    const before = this.states.get(pipelineId) ?? null;
+    const { events, state } = decideAndEvolve(before, command);
+    this.touched.add(pipelineId);
+    if (events.length === 0) return;
+    this.states.set(pipelineId, state);
+    this.ledger.enter(before, events, state, { ...("by" in command ? { by: command.by } : {}), ...(build === undefined ? {} : { build }) });
+  }
+
+  #decideReports(item: ReportItem): void {
+    const refused = new Map<AttemptId, RefusedLease>();
+    const inbox = this.watermarks.get(item.agentId);
+    if (inbox === undefined || inbox.epoch !== item.epoch) {
+      this.#answers.push(() => item.reject(new InvalidInputError("These reports belong to a journal that this control plane does not expect. Open the session again.", [], "UNKNOWN_EPOCH")));
+      return;
+    }
+    for (const report of item.reports) {
+      if (report.n <= inbox.watermark) continue;
+      if (report.n > inbox.watermark + 1) break; // a gap: the agent resends from the watermark
+      try {
+        this.#apply(item.agentId, report);
+      } catch (error) {
+        if (!(error instanceof TrainyardError)) throw error;
+        refused.set(report.attemptId, { attemptId: report.attemptId, fence: report.fence, message: error.message });
+      }
+      inbox.watermark = report.n;
+      this.ledger.advanceWatermark(item.agentId, report.n);
+    }
+    this.#answers.push(() => item.resolve({ watermark: inbox.watermark, refused: [...refused.values()] }));
+  }
+
+  #apply(agentId: AgentId, report: Report): void {
+    const known = this.#attempts.get(report.attemptId);
+    const state = known === undefined ? undefined : this.states.get(known.pipelineId);
+    const found = state === undefined || known === undefined ? null : findStage(state, known.stage);
+    if (known === undefined || state === undefined || found === null) throw new StaleLeaseError({ attemptId: report.attemptId, presented: report.fence, held: null });
+    const member = { at: this.at, stage: known.stage, attemptId: report.attemptId, fence: report.fence, agentId };
+    if (report.type === "started") return this.decide(known.pipelineId, { ...member, type: "StartMember", command: report.command });
+    if (report.type === "ended") {
+      const outcome = judge(state, known.stage, report.outcome);
+      this.decide(known.pipelineId, { ...member, type: "EndMember", outcome });
+      const after = this.states.get(known.pipelineId)!;
+      const stage = findStage(after, known.stage)!;
+      if (stage.spec.kind === "evaluate" && stage.stage.status === "COMPLETED") this.#evaluations.push({ state: after, stage: known.stage, attemptId: report.attemptId });
+      return;
+    }
+    // Telemetry of the newest attempt counts, also when its end was decided meanwhile; an older fence is refused. Deletions answer orders for any attempt.
+    if (report.type !== "checkpoint-deleted" && found.stage.attempts !== report.fence) throw new StaleLeaseError({ attemptId: report.attemptId, presented: report.fence, held: found.stage.attempts });
+    this.#telemetry.push({ stageId: known.stageId, pipelineId: known.pipelineId, attemptId: report.attemptId, attempt: report.fence, agentId, report });
+  }
+
+  async write(): Promise<{ position: number | null; stageIds: readonly StageId[]; points: number }> {
+    const telemetry = this.#telemetry.length === 0 ? { stageIds: [], points: 0 } : await ingestTelemetry(this.client, this.#telemetry, new Date(this.at), { logLimitBytes: this.#logLimitBytes });
+    const watched = this.#telemetry.filter((item) => item.report.type === "log" || item.report.type === "metrics").map((item) => item.attemptId);
+    if (watched.length > 0) await this.client.query({ name: "sign-of-life", text: "update assignments set active_at = now() where attempt_id = any($1::text[]) and silence_limit_seconds is not null", values: [[...new Set(watched)]] });
+    for (const { state, stage, attemptId } of this.#evaluations) {
+      const found = findStage(state, stage)!;
+      if (found.stage.status === "COMPLETED") await recordEvaluation(this.client, { stageId: found.stage.id, pipelineId: state.id, attemptId, params: found.spec.params, outputs: found.stage.outputs, resolve: state, now: new Date(this.at) });
+    }
+    const batch = this.ledger.toAppend();
+    const position = batch.events.length + batch.watermarks.length === 0 ? null : await append(this.client, batch);
+    return { position, ...telemetry };
+  }
+
+  settle(position: number | null): void {
+    for (const [id, state] of this.states) this.#cache.put(id, state);
+    for (const { pipelineId, event } of this.ledger.events) {
+      if (event.type !== "AttemptOffered") continue;
+      const state = this.states.get(pipelineId)!;
+      this.#remember(event.attemptId, { pipelineId, stage: event.stage, stageId: findStage(state, event.stage)!.stage.id });
+    }
+    for (const answer of this.#answers) answer(position);
+  }
+}
+
+/** An evaluate stage completes only with scores; anything else is its failure, said clearly. */
+function judge(state: PipelineState, name: string, outcome: MemberOutcome): MemberOutcome {
+  const found = findStage(state, name)!;
+  if (outcome.kind !== "COMPLETED" || found.spec.kind !== "evaluate") return outcome;
+  const head = liveAttempt(found.stage)?.members.length === 1;
+  const problem = head ? evaluationProblems(outcome.outputs)[0] : undefined;
+  if (problem === undefined) return outcome;
+  const failure: Failure = { code: "INVALID_OUTPUTS", message: problem, hint: 'Write {"scores": {"<name>": <number>}, "sampleCount": <number>} to TRAINYARD_OUTPUTS_FILE.', exitCode: 0, logTail: [] };
+  return { kind: "FAILED", failure };
+}
+
+function weightOf(item: EngineItem): number {
+  if (item.kind === "command") return item.command.type === "SubmitPipeline" ? item.command.spec.stages.length : 1;
+  if (item.kind === "look") return 1;
+  return item.reports.reduce((sum, report) => sum + (report.type === "metrics" ? report.points.length : report.type === "log" ? 20 : 2), 1);
+}
+
+/** Connection trouble and conflicts with another writer: the same batch may succeed when decided again. */
+function isTransient(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code === "string") return /^(08|40|57|53)/.test(code) || code === "23505" || /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND)/.test(code);
+  return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(error.message);
+}

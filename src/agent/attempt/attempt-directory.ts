@@ -1,0 +1,76 @@
+// Where an attempt lives on this host: <agent dir>/attempts/<pipeline>/<stage>/<number>/, closed to others.
+//   D1. Names come from the control plane and are checked before they become a path.
+
+import { mkdirSync, readdirSync, realpathSync, statSync } from "node:fs";
+import { isAbsolute, join, relative, resolve } from "node:path";
+import { isId } from "../../domain/ids.js";
+import { NAME_PATTERN } from "../../domain/pipeline/spec.js";
+import type { Assignment } from "../../protocol/messages.js";
+
+export interface AttemptDirectory {
+  readonly root: string;
+  /** Results and checkpoints; TRAINYARD_OUTPUT_DIR. */
+  readonly output: string;
+  /** Where the program starts, unless it says otherwise. */
+  readonly work: string;
+  readonly outputsFile: string;
+  readonly metricsFile: string;
+  /** Standard output and error of the program. */
+  readonly logFile: string;
+  /** Written by the launcher: who it is (launch.json) and how the program ended (exit.json). */
+  readonly launchFile: string;
+  readonly exitFile: string;
+  /** One path per line: checkpoints reported from here. */
+  readonly checkpointsFile: string;
+}
+
+/** The paths of an attempt. `attemptsRoot` is absolute. Throws Error when the assignment's names cannot be part of a path (D1). */
+export function attemptDirectory(attemptsRoot: string, assignment: Pick<Assignment, "pipelineId" | "stage" | "fence">): AttemptDirectory {
+  if (!isId("pip", assignment.pipelineId)) throw new Error(`${JSON.stringify(assignment.pipelineId)} is no pipeline id.`);
+  if (!NAME_PATTERN.test(assignment.stage) || assignment.stage.length > 100) throw new Error(`${JSON.stringify(assignment.stage)} is no stage name.`);
+  const root = join(attemptsRoot, assignment.pipelineId, assignment.stage, String(assignment.fence));
+  const at = (name: string) => join(root, name);
+  return {
+    root, output: at("output"), work: at("work"), outputsFile: at("outputs.json"), metricsFile: at("metrics.jsonl"), logFile: at("log"),
+    launchFile: at("launch.json"), exitFile: at("exit.json"), checkpointsFile: at("checkpoints"),
+  };
+}
+
+/** Makes the directories; what is there already stays. */
+export function makeAttemptDirectory(directory: AttemptDirectory): void {
+  for (const path of [directory.root, directory.output, directory.work]) mkdirSync(path, { recursive: true, mode: 0o700 });
+}
+
+/** The output directory of the newest earlier attempt of the stage on this host, or null. */
+export function previousOutputDirectory(attemptsRoot: string, assignment: Pick<Assignment, "pipelineId" | "stage" | "fence">): string | null {
+  const stageRoot = join(attemptsRoot, assignment.pipelineId, assignment.stage);
+  let numbers: number[];
+  try {
+    numbers = readdirSync(stageRoot).map(Number).filter((number) => Number.isInteger(number) && number > 0 && number < assignment.fence);
+  } catch {
+    return null;
+  }
+  for (const number of numbers.sort((a, b) => b - a)) {
+    const output = join(stageRoot, String(number), "output");
+    if (statSync(output, { throwIfNoEntry: false })?.isDirectory()) return output;
+  }
+  return null;
+}
+
+/** The real path of `path` (relative ones start at `base`) when it lies inside `root`, links resolved; null when it does not, or does not exist. */
+export function realPathInside(root: string, base: string, path: string): string | null {
+  if (path.includes("\0")) return null;
+  try {
+    const realRoot = realpathSync(root);
+    const real = realpathSync(isAbsolute(path) ? path : resolve(base, path));
+    return isBelow(realRoot, real) ? real : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether `path` lies below `root`; both absolute and real. The root itself does not. */
+export function isBelow(root: string, path: string): boolean {
+  const way = relative(root, path);
+  return way !== "" && way !== ".." && !way.startsWith("../") && !isAbsolute(way);
+}

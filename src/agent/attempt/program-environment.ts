@@ -1,0 +1,49 @@
+// What a program finds in its environment: what the operator lets through, what the stage asks for, and where to leave its results.
+//   V1. Of the agent's own environment only names on the allow-list pass, and never those that change how programs are loaded.
+//   V2. Ours win over the stage's: a stage cannot point TRAINYARD_OUTPUTS_FILE elsewhere.
+
+import type { Assignment } from "../../protocol/messages.js";
+import type { AttemptDirectory } from "./attempt-directory.js";
+
+const NEVER_INHERITED = /^(LD_|DYLD_|PYTHON|NODE_OPTIONS$|BASH_|ENV$|IFS$|TRAINYARD_)/;
+
+export interface EnvironmentInput {
+  readonly own: Readonly<Record<string, string | undefined>>;
+  readonly allowed: readonly string[];
+  /** The stage's own, secrets filled in. */
+  readonly stage: Readonly<Record<string, string>>;
+  readonly assignment: Assignment;
+  readonly directory: AttemptDirectory;
+  readonly previousOutput: string | null;
+  readonly hostHasGpus: boolean;
+}
+
+/** The whole environment of the program. */
+export function programEnvironment(input: EnvironmentInput): Record<string, string> {
+  const { assignment, directory } = input;
+  const inherited = input.allowed.filter((name) => !NEVER_INHERITED.test(name)).flatMap((name) => {
+    const value = input.own[name];
+    return value === undefined ? [] : [[name, value]];
+  });
+  const several = assignment.members.length > 1;
+  const ours: Record<string, string> = {
+    TRAINYARD_PIPELINE_ID: assignment.pipelineId,
+    TRAINYARD_STAGE: assignment.stage,
+    TRAINYARD_ATTEMPT: String(assignment.fence),
+    TRAINYARD_ATTEMPT_ID: assignment.attemptId,
+    TRAINYARD_OUTPUTS_FILE: directory.outputsFile,
+    TRAINYARD_METRICS_FILE: directory.metricsFile,
+    TRAINYARD_OUTPUT_DIR: directory.output,
+    ...(input.previousOutput === null ? {} : { TRAINYARD_PREVIOUS_OUTPUT_DIR: input.previousOutput }),
+    ...(several ? { TRAINYARD_NODE_RANK: String(assignment.rank), TRAINYARD_NODES: String(assignment.members.length) } : {}),
+    ...(several && assignment.members[0]?.address ? { TRAINYARD_HEAD_ADDRESS: assignment.members[0].address } : {}),
+    // Without an assigned GPU none is visible: a GPU is never used by two attempts. Indices are nvidia-smi's, hence the order by bus.
+    ...(assignment.gpus.length > 0 ? { CUDA_VISIBLE_DEVICES: assignment.gpus.join(","), CUDA_DEVICE_ORDER: "PCI_BUS_ID" } : input.hostHasGpus ? { CUDA_VISIBLE_DEVICES: "" } : {}),
+  };
+  return { ...Object.fromEntries(inherited), ...input.stage, ...ours }; // V2
+}
+
+/** By which everything an attempt started is recognised. */
+export function programMark(attemptId: string): string {
+  return `TRAINYARD_ATTEMPT_ID=${attemptId}`;
+}

@@ -1,0 +1,75 @@
+// The GPUs of this host, as nvidia-smi tells them. No program of that name: no GPUs. A failing program: no GPUs, and the reason is kept for whoever asks.
+//   G1. A process on a GPU that belongs to no attempt of ours is a stranger: that GPU is not given to an attempt.
+
+import { execFile } from "node:child_process";
+import type { GpuReport } from "../../protocol/messages.js";
+
+const GPU_FIELDS = ["index", "uuid", "name", "memory.total", "memory.used", "utilization.gpu"];
+/** Longest wait for nvidia-smi, in milliseconds; on a host with a stuck driver it never answers. */
+const QUERY_TIMEOUT_MS = 10_000;
+
+export interface GpuProcess { readonly pid: number; readonly gpuUuid: string }
+export interface GpuInventory {
+  readonly gpus: readonly GpuReport[];
+  /** Processes on GPUs that no attempt of ours started, by GPU index. */
+  readonly strangers: ReadonlyMap<number, readonly number[]>;
+  /** Why nothing could be learnt, when that is so. */
+  readonly problem: string | null;
+}
+
+/** Asks nvidia-smi. `isOurs` tells whether a pid belongs to an attempt. Never throws. */
+export async function queryGpus(program: string, isOurs: (pid: number) => boolean): Promise<GpuInventory> {
+  const listed = await ask(program, [`--query-gpu=${GPU_FIELDS.join(",")}`, "--format=csv,noheader,nounits"]);
+  if (listed.kind === "absent") return { gpus: [], strangers: new Map(), problem: null };
+  if (listed.kind === "failed") return { gpus: [], strangers: new Map(), problem: listed.reason };
+  const gpus = parseGpus(listed.text);
+  if (gpus.length === 0) return { gpus, strangers: new Map(), problem: listed.text.trim() === "" ? null : `nvidia-smi answered: ${listed.text.trim().slice(0, 300)}` };
+  const processes = await ask(program, ["--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader"]);
+  const strangers = new Map<number, number[]>();
+  for (const { pid, gpuUuid } of processes.kind === "answered" ? parseGpuProcesses(processes.text) : []) {
+    const gpu = gpus.find(({ uuid }) => uuid === gpuUuid);
+    if (gpu !== undefined && !isOurs(pid)) strangers.set(gpu.index, [...(strangers.get(gpu.index) ?? []), pid]);
+  }
+  return { gpus: gpus.map((gpu) => ({ ...gpu, strangers: strangers.get(gpu.index)?.length ?? 0 })), strangers, problem: null };
+}
+
+/** Lines of `--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu --format=csv,noheader,nounits`. Lines of another form are left out. */
+export function parseGpus(text: string): GpuReport[] {
+  return text.split("\n").flatMap((line) => {
+    const fields = line.split(",").map((field) => field.trim());
+    const index = count(fields[0]);
+    const total = count(fields[3]);
+    if (fields.length !== GPU_FIELDS.length || index === null || total === null || !fields[2]) return [];
+    return [{ index, uuid: known(fields[1]), model: fields[2], memoryTotalMiB: total, memoryUsedMiB: count(fields[4]), utilizationPercent: count(fields[5]), strangers: 0 }];
+  });
+}
+
+/** Lines of `--query-compute-apps=pid,gpu_uuid --format=csv,noheader`. */
+export function parseGpuProcesses(text: string): GpuProcess[] {
+  return text.split("\n").flatMap((line) => {
+    const [pid, gpuUuid] = line.split(",").map((field) => field.trim());
+    const number = count(pid);
+    return number === null || !gpuUuid?.startsWith("GPU-") ? [] : [{ pid: number, gpuUuid }];
+  });
+}
+
+/** nvidia-smi writes what it cannot tell as [N/A], [Not Supported], [Unknown Error] and the like. */
+function known(field: string | undefined): string | null {
+  return field === undefined || field === "" || field.startsWith("[") || field === "N/A" ? null : field;
+}
+
+function count(field: string | undefined): number | null {
+  return field !== undefined && /^\d+$/.test(field) ? Number(field) : null;
+}
+
+type Answer = { kind: "answered"; text: string } | { kind: "absent" } | { kind: "failed"; reason: string };
+
+function ask(program: string, args: readonly string[]): Promise<Answer> {
+  return new Promise((resolve) => {
+    execFile(program, args, { timeout: QUERY_TIMEOUT_MS, killSignal: "SIGKILL", maxBuffer: 1024 * 1024 }, (error, stdout, stderr) => {
+      if (error === null) return resolve({ kind: "answered", text: stdout });
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return resolve({ kind: "absent" });
+      resolve({ kind: "failed", reason: `${program}: ${(stdout + stderr).trim().split("\n")[0] || error.message}`.slice(0, 500) });
+    });
+  });
+}

@@ -1,0 +1,124 @@
+// Shows a pipeline to its end: a redrawn table on a terminal, one line per change elsewhere, one JSON object per event with --json.
+import { openSubscriptions } from "../api/subscriptions.js";
+import type { Cli } from "../cli.js";
+import { CliError, EXIT, exitCodeOf, type ExitCode } from "../exit-codes.js";
+import { isScreen, openLiveScreen } from "../live-screen.js";
+import { eventLine } from "../render/event-line.js";
+import { renderPipelineFrame } from "../render/pipeline-frame.js";
+import { statusStyle } from "../style.js";
+import { followPipeline } from "./pipeline-follower.js";
+import { countsOf, type ApiEvent, type PipelineView } from "./pipeline-view.js";
+import { pollTelemetry } from "./telemetry-poll.js";
+
+/** How often clocks and bars move on a terminal, in milliseconds. */
+const REDRAW_MS = 200;
+
+interface Display {
+  state(view: PipelineView): void;
+  event(event: ApiEvent, view: PipelineView): void;
+  end(): void;
+}
+
+/** Follows until the pipeline has ended or the signal comes; gives the last view. Throws CliError. */
+export async function watchPipeline(cli: Cli, pipelineId: string, signal: AbortSignal): Promise<PipelineView> {
+  const subscriptions = openSubscriptions(cli);
+  const display = cli.quiet ? silent : cli.format !== "table" ? recordDisplay(cli) : isScreen(cli.stdout, cli.environment) ? screenDisplay(cli) : lineDisplay(cli);
+  try {
+    return await followPipeline({ api: cli.api(), subscriptions, pipelineId, onState: display.state, onEvent: display.event, signal });
+  } finally {
+    display.end();
+    subscriptions.close();
+  }
+}
+
+/** `watch` as a whole: follows, says how it ended and what to do next. */
+export async function watchToExit(cli: Cli, pipelineId: string, timeoutSeconds: number | null): Promise<ExitCode> {
+  const stop = new AbortController();
+  let interrupted = false, timedOut = false;
+  const onInterrupt = () => {
+    interrupted = true;
+    stop.abort();
+  };
+  const timer = timeoutSeconds === null ? undefined : setTimeout(() => {
+    timedOut = true;
+    stop.abort();
+  }, timeoutSeconds * 1000);
+  process.once("SIGINT", onInterrupt);
+  process.once("SIGTERM", onInterrupt);
+  try {
+    const view = await watchPipeline(cli, pipelineId, stop.signal);
+    const ended = exitCodeOf(view.status);
+    if (ended !== null) {
+      sayEnd(cli, view);
+      return ended;
+    }
+    if (timedOut) throw new CliError(EXIT.timedOut, `${view.name} (${pipelineId}) is still ${view.status} after ${timeoutSeconds} s.`, { hint: `It goes on. Watch it again: ${cli.command(`watch ${pipelineId}`)}` });
+    if (interrupted) cli.note(`\nNo longer watching; ${view.name} goes on. Come back with: ${cli.command(`watch ${pipelineId}`)}   Stop it with: ${cli.command(`cancel ${pipelineId}`)}`);
+    return EXIT.interrupted;
+  } finally {
+    clearTimeout(timer);
+    process.off("SIGINT", onInterrupt);
+    process.off("SIGTERM", onInterrupt);
+  }
+}
+
+/** How a pipeline ended, and the commands that help now. */
+export function sayEnd(cli: Cli, view: PipelineView): void {
+  const style = cli.noteStyle;
+  const next = (what: string, command: string) => cli.note(`  ${style.dim(what.padEnd(14))}${cli.command(command)}`);
+  const counts = Object.entries(countsOf(view)).map(([status, count]) => `${count} ${status}`).join(", ");
+  cli.note(`${statusStyle(style, view.status)(view.status)} ${view.name}: ${counts}${view.error === null ? "" : `. ${view.error}`}`);
+  if (view.status === "COMPLETED") return next("Look at it:", `show ${view.id}`);
+  for (const stage of [...view.stages.values()].filter(({ status }) => status === "FAILED").slice(0, 3)) {
+    cli.note(style.red(`  ${stage.name}: ${stage.error?.code ?? "FAILED"}: ${stage.error?.message ?? ""}`));
+    if (stage.error?.hint != null) cli.note(`    ${stage.error.hint}`);
+    for (const line of stage.error?.logTail.slice(-5) ?? []) cli.note(style.dim(`    | ${line}`));
+    next("Its log:", `logs ${view.id} --stage ${stage.name}`);
+  }
+  next("Try again:", `retry ${view.id}`);
+}
+
+const silent: Display = { state: () => undefined, event: () => undefined, end: () => undefined };
+
+function recordDisplay(cli: Cli): Display {
+  return { ...silent, event: (event) => cli.record(event) };
+}
+
+function lineDisplay(cli: Cli): Display {
+  let first = true;
+  return {
+    state(view) {
+      const counts = Object.entries(countsOf(view)).map(([status, count]) => `${count} ${status}`).join(", ");
+      cli.line(`${new Date().toISOString().slice(11, 19)}  ${cli.style.bold("pipeline")}  ${statusStyle(cli.style, view.status)(view.status)}  ${view.name} ${view.id}: ${counts}${first ? "" : " (read anew)"}`);
+      first = false;
+    },
+    event(event) {
+      const line = eventLine(event, cli.style);
+      if (line !== null) cli.line(line);
+    },
+    end: () => undefined,
+  };
+}
+
+function screenDisplay(cli: Cli): Display {
+  const screen = openLiveScreen(cli.stdout);
+  let view: PipelineView | null = null;
+  const draw = () => {
+    if (view !== null) screen.draw(renderPipelineFrame(view, { now: Date.now(), style: cli.style, ...screen.size() }));
+  };
+  const timer = setInterval(draw, REDRAW_MS);
+  const poll = pollTelemetry(cli.api(), () => view, draw);
+  return {
+    state(state) {
+      view = state;
+      draw();
+    },
+    event: draw,
+    end() {
+      clearInterval(timer);
+      poll.stop();
+      draw();
+      screen.close();
+    },
+  };
+}

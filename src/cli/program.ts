@@ -1,0 +1,174 @@
+// Every command with its options, as commander sees them. What a command does is imported when it runs: `trainyard --help` loads nothing else.
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import type { Cli, GlobalOptions, Surroundings } from "./cli.js";
+import { EXIT_MEANINGS, type ExitCode } from "./exit-codes.js";
+
+/** A file of commands/: what it does with its arguments; the exit code, 0 when it says nothing. */
+export interface CommandModule<Options> {
+  run(cli: Cli, args: readonly string[], options: Options & GlobalOptions): Promise<ExitCode | void>;
+}
+
+export interface ProgramOptions {
+  readonly surroundings: Surroundings;
+  readonly version: string;
+  /** Told the exit code of the command that ran. */
+  readonly onEnd: (code: ExitCode) => void;
+}
+
+export function buildProgram({ surroundings, version, onEnd }: ProgramOptions): Command {
+  const program = new Command("trainyard");
+  program
+    .description("A control plane for LLM post-training: submit pipelines, watch them live, keep agents busy.")
+    .version(version, "-V, --version", "print the version")
+    .addOption(new Option("--url <url>", "server to talk to (default: TRAINYARD_URL, then the server started here)"))
+    .addOption(new Option("--data-dir <dir>", "directory of a server started here (default: TRAINYARD_DATA_DIR, then .trainyard)"))
+    .addOption(new Option("--token-file <file>", "file that holds the token (default: TRAINYARD_TOKEN, then the data directory's own)"))
+    .addOption(new Option("-o, --output <format>", "form of the data on stdout").choices(["table", "json", "yaml"]))
+    .option("--json", "the same as --output json; one object a line when following")
+    .option("-q, --quiet", "print ids only, and no remarks")
+    .option("--no-color", "no colours, also by NO_COLOR; FORCE_COLOR forces them")
+    .option("--no-input", "never ask a question")
+    .showSuggestionAfterError(true)
+    .showHelpAfterError("(add --help for the usage)")
+    .configureHelp({ showGlobalOptions: true, sortOptions: false })
+    .configureOutput({ writeOut: (text) => void surroundings.stdout.write(text), writeErr: (text) => void surroundings.stderr.write(text) })
+    .addHelpText("after", () => `\nExit codes: ${EXIT_MEANINGS.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.\nBegin with: trainyard demo`)
+    .exitOverride();
+
+  const runs = <Options>(load: () => Promise<CommandModule<Options>>) => async (...parameters: unknown[]) => {
+    const command = parameters.at(-1) as Command;
+    const options = command.optsWithGlobals<Options & GlobalOptions>();
+    const [{ run }, { createCli }] = await Promise.all([load(), import("./cli.js")]);
+    onEnd((await run(createCli(surroundings, options), command.args, options)) ?? 0);
+  };
+  const add = (parent: Command, nameAndArguments: string, description: string) => {
+    const command = parent.command(nameAndArguments).description(description);
+    command.allowExcessArguments(false);
+    return command;
+  };
+
+  // ── a server here ────────────────────────────────────────────────────────────────────────────────
+  add(program, "up", "Start everything in one directory on this machine: PostgreSQL, Redis where there is one, the control plane and an agent")
+    .addOption(new Option("--port <port>", "TCP port on 127.0.0.1; 0 picks a free one (default: TRAINYARD_PORT, then 7070)").argParser(port))
+    .option("--no-agent", "start no agent")
+    .option("--stop-programs", "when stopped, stop running programs too; without it they go on and the next start takes them over")
+    .option("-v, --verbose", "show what the stores say while they start and stop")
+    .action(runs(() => import("./commands/up.js")));
+  add(program, "demo", "Start everything, train two tiny language models, show it live, keep the better one")
+    .addOption(new Option("--port <port>", "TCP port on 127.0.0.1 (default: 7070, or a free one)").argParser(port))
+    .option("--exit", "stop everything at the end instead of leaving the server up")
+    .action(runs(() => import("./commands/demo.js")));
+  add(program, "server", "Run the control plane in the foreground")
+    .addOption(new Option("--port <port>", "TCP port (default: TRAINYARD_PORT, then 7070)").argParser(port))
+    .option("--migrate", "bring the database of DATABASE_URL to this version's schema first")
+    .addOption(new Option("--supervised").hideHelp())
+    .action(runs(() => import("./commands/server.js")));
+  add(program, "agent", "Run an agent in the foreground: it pulls work for this machine")
+    .addOption(new Option("--on-stop <mode>", "at SIGTERM or Ctrl-C: leave programs running and take them over at the next start, wait for them, or stop them").choices(["detach", "drain", "now"]).default("detach"))
+    .addOption(new Option("--supervised").hideHelp())
+    .action(runs(() => import("./commands/agent.js")));
+  add(program, "migrate", "Bring the database to this version's schema")
+    .option("--check", "change nothing; exit with 1 when something is to be done")
+    .action(runs(() => import("./commands/migrate.js")));
+  add(program, "doctor", "Check the server, the token, the stores, the agents and this machine, and say how to fix what is wrong")
+    .action(runs(() => import("./commands/doctor.js")));
+
+  // ── pipelines ────────────────────────────────────────────────────────────────────────────────────
+  add(program, "submit", "Submit a pipeline (YAML or JSON; - reads stdin)")
+    .addArgument(new Argument("<file>", "the specification"))
+    .option("-w, --watch", "stay and show it to its end (the default on a terminal)")
+    .option("-d, --detach", "return as soon as it is stored (the default elsewhere)")
+    .option("--dry-run", "check it on the server and store nothing")
+    .addOption(new Option("--set <path=value>", "change the specification, e.g. stages.train.params.learningRate=1e-5; repeatable").argParser(collect))
+    .option("--request-id <id>", "submitting again with the same id gives the same pipeline (default: a new one)")
+    .addOption(new Option("--timeout <duration>", "with --watch: give up watching after this, e.g. 90s, 10m, 2h").argParser(timeSpan))
+    .action(runs(() => import("./commands/submit.js")));
+  add(program, "validate", "Check a specification without submitting it; works without a server, and asks one where it can")
+    .addArgument(new Argument("<file>", "the specification; - reads stdin"))
+    .option("--explain", "print the plan: layers, queues, GPUs, retries")
+    .option("--offline", "ask no server")
+    .addOption(new Option("--set <path=value>", "change the specification first; repeatable").argParser(collect))
+    .action(runs(() => import("./commands/validate.js")));
+  add(program, "watch", "Show a pipeline live to its end; Ctrl-C only detaches")
+    .addArgument(new Argument("<pipeline>", "id, or a name for its newest pipeline"))
+    .addOption(new Option("--timeout <duration>", "give up after this, e.g. 90s, 10m, 2h").argParser(timeSpan))
+    .action(runs(() => import("./commands/watch.js")));
+  add(program, "ls", "List pipelines, newest first")
+    .addOption(new Option("-n, --limit <count>", "at most this many").argParser(positive).default(20))
+    .addOption(new Option("-s, --status <status>", "only these, e.g. running,failed; repeatable").argParser(collect))
+    .option("--name <name>", "only pipelines of this name")
+    .action(runs(() => import("./commands/ls.js")));
+  add(program, "show", "Show a pipeline or a stage: states, reasons, errors, outputs")
+    .addArgument(new Argument("<pipeline>", "id of a pipeline or stage, or a pipeline's name"))
+    .addArgument(new Argument("[stage]", "one stage in detail"))
+    .action(runs(() => import("./commands/show.js")));
+  add(program, "logs", "Print the log of a pipeline's stages")
+    .addArgument(new Argument("<pipeline>", "id of a pipeline or stage, or a pipeline's name"))
+    .option("-f, --follow", "go on until the end, over lost connections too")
+    .option("--stage <name>", "only this stage, and its text as it is")
+    .addOption(new Option("--attempt <number>", "only this attempt").argParser(positive))
+    .addOption(new Option("--tail <lines>", "only the last lines").argParser(natural))
+    .option("--grep <expression>", "only lines that match this regular expression")
+    .action(runs(() => import("./commands/logs.js")));
+  add(program, "events", "Print the history of a pipeline, or of all")
+    .addArgument(new Argument("[pipeline]", "id or name; without it, all pipelines"))
+    .option("-f, --follow", "go on with what happens next")
+    .addOption(new Option("--after <cursor>", "begin after this cursor"))
+    .action(runs(() => import("./commands/events.js")));
+  const reason = (command: Command) => command.option("--reason <text>", "for the record");
+  const onPipeline = (name: string, description: string) => reason(add(program, name, description).addArgument(new Argument("<pipeline>", "id or name")));
+  onPipeline("cancel", "Cancel a pipeline or one stage").option("--stage <name>", "only this stage").action(runs(() => import("./commands/cancel.js")));
+  onPipeline("pause", "Stop what runs and start nothing new").action(runs(() => import("./commands/pause.js")));
+  onPipeline("resume", "Go on after a pause").action(runs(() => import("./commands/resume.js")));
+  onPipeline("retry", "Run failed, cancelled and skipped stages again").option("--stage <name>", "only this stage").action(runs(() => import("./commands/retry.js")));
+  onPipeline("approve", "Let an approval stage pass").addArgument(new Argument("[stage]", "which one; may be left out when only one waits")).action(runs(() => import("./commands/approve.js")));
+  add(program, "fork", "A new pipeline that runs one stage and all after it again, and takes over the other results")
+    .addArgument(new Argument("<pipeline>", "id or name"))
+    .requiredOption("--from <stage>", "the first stage that runs again")
+    .addOption(new Option("--set <path=value>", "change that stage's params, e.g. learningRate=1e-5; repeatable").argParser(collect))
+    .action(runs(() => import("./commands/fork.js")));
+
+  // ── the fleet ────────────────────────────────────────────────────────────────────────────────────
+  const agents = add(program, "agents", "Agents: what they offer and what they run").action(runs(() => import("./commands/agents.js")));
+  add(agents, "show", "One agent in detail").argument("<agent>", "name or id").action(runs(() => import("./commands/agents-show.js")));
+  reason(add(agents, "drain", "Give an agent no new work; what runs goes on").argument("<agent>", "name or id")).action(runs(() => import("./commands/agents-drain.js")));
+  reason(add(agents, "undrain", "Give an agent work again").argument("<agent>", "name or id")).action(runs(() => import("./commands/agents-undrain.js")));
+  add(program, "queues", "Queues: waiting, running, capacity").action(runs(() => import("./commands/queues.js")));
+  const checkpoint = program.command("checkpoint").description("Checkpoints that stages left behind");
+  add(checkpoint, "ls", "List the checkpoints of a pipeline or stage").argument("<pipeline>", "id or name").option("--stage <name>", "only this stage").option("--all", "deleted ones too").action(runs(() => import("./commands/checkpoint-ls.js")));
+  add(checkpoint, "pin", "Never delete a checkpoint").argument("<id>").action(runs(() => import("./commands/checkpoint-pin.js")));
+  add(checkpoint, "unpin", "Let a checkpoint be tidied up again").argument("<id>").action(runs(() => import("./commands/checkpoint-unpin.js")));
+  add(checkpoint, "rm", "Delete a checkpoint's files").argument("<id>").option("-y, --yes", "do not ask").action(runs(() => import("./commands/checkpoint-rm.js")));
+  const token = program.command("token").description("Tokens of users and agents");
+  add(token, "create", "Make a token; it is shown once")
+    .addOption(new Option("--role <role>", "what it may do").choices(["viewer", "operator", "admin", "agent"]).makeOptionMandatory())
+    .requiredOption("--name <name>", "whose it is, for the audit")
+    .option("--agent-name <name>", "for agents: valid for this agent name only")
+    .addOption(new Option("--expires-in-days <days>", "valid for this long").argParser(positive))
+    .option("--local", "write to the database itself (DATABASE_URL, or the data directory's), without a server")
+    .action(runs(() => import("./commands/token-create.js")));
+  add(token, "ls", "List tokens, never their secrets").action(runs(() => import("./commands/token-ls.js")));
+  add(token, "revoke", "Make a token invalid at once").argument("<id>").option("-y, --yes", "do not ask").action(runs(() => import("./commands/token-revoke.js")));
+  return program;
+}
+
+function collect(value: string, earlier: readonly string[] | undefined): string[] {
+  return [...(earlier ?? []), value];
+}
+
+function whole(text: string, low: number, high: number, what: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < low || value > high) throw new InvalidArgumentError(what);
+  return value;
+}
+const port = (text: string) => whole(text, 0, 65_535, "A port is a number from 0 to 65535.");
+const positive = (text: string) => whole(text, 1, 1_000_000_000, "Give a whole number, 1 or more.");
+const natural = (text: string) => whole(text, 0, 1_000_000_000, "Give a whole number, 0 or more.");
+
+/** Seconds of `90`, `90s`, `10m`, `2h`, `1d`. */
+export function timeSpan(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?$/.exec(text);
+  if (match === null) throw new InvalidArgumentError("Give a duration such as 90s, 10m or 2h.");
+  const units: Record<string, number> = { ms: 0.001, s: 1, m: 60, min: 60, h: 3600, d: 86_400 };
+  return Number(match[1]) * units[match[2] ?? "s"]!;
+}

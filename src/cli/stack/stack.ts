@@ -1,0 +1,175 @@
+// Everything of one data directory: the stores, the control plane and one agent, each kept running, on the loopback interface only.
+//   U1. One `up` per directory (up.lock); a second one is refused by name.
+//   U2. Whatever the last one left is adopted (stores, programs) or ended (control plane, agent) before ours start.
+//   U3. Order of the end: agent, control plane, Redis, PostgreSQL; nobody loses what it writes to.
+//   U4. Ready means: GraphQL answers, the token works, and the agent has had AGENT_PATIENCE_MS to report in.
+import { mkdirSync } from "node:fs";
+import { resolve } from "node:path";
+import { migrate } from "../../db/migrator.js";
+import { packagePath } from "../../package-root.js";
+import { acquireDirectoryLock } from "../../server/embedded/directory-lock.js";
+import { isAlive } from "../../server/embedded/process-identity.js";
+import type { EmbeddedStoreLog } from "../../server/embedded/embedded-store-error.js";
+import { createApiClient, type ApiClient } from "../api/client.js";
+import { CliError, EXIT } from "../exit-codes.js";
+import { startChild, type Child } from "./child-process.js";
+import { agentDirectory, lockFile, logFile, readChildren, readServerNote, tokenFile, writeChildren, writeServerNote } from "./data-directory.js";
+import { endLeftovers, noteChild } from "./leftovers.js";
+import type { StopMode } from "./parent-link.js";
+import { anyFreePort, becomesFree, isPortFree } from "./ports.js";
+import { startStores, type Stores } from "./stores.js";
+import { ensureTokens } from "./tokens.js";
+
+const AGENT_PATIENCE_MS = 5_000;
+/** A port of ours may still be held by a child of the last start. */
+const PORT_PATIENCE_MS = 3_000;
+/** Longest orderly end of each, in milliseconds. Programs that are stopped get their own grace period within the agent's. */
+const AGENT_STOP_MS: Readonly<Record<StopMode, number>> = { detach: 10_000, drain: 24 * 3_600_000, now: 60_000 };
+const SERVER_STOP_MS = 15_000;
+
+export interface StackOptions {
+  readonly dataDir: string;
+  /** 0: the one of the last start if it is free, else any. */
+  readonly port: number;
+  readonly agent: boolean;
+  /** Inherited by the children; what `up` decides is set over it. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly databaseUrl: string | undefined;
+  readonly redisUrl: string | undefined;
+  readonly wantsRedis: boolean;
+  readonly log: EmbeddedStoreLog;
+  /** What happened, for the user. */
+  say(text: string): void;
+}
+
+export interface Stack {
+  readonly url: string;
+  readonly wsUrl: string;
+  readonly token: string;
+  readonly dataDir: string;
+  readonly kinds: Stores["kinds"];
+  /** False when the agent did not report in time; it goes on trying. */
+  readonly agentIsUp: boolean;
+  readonly api: ApiClient;
+  /** U3. Harmless when repeated. `programs`: what becomes of the programs that run. */
+  stop(programs: "detach" | "now"): Promise<void>;
+  /** A stop under way loses its patience: children are killed, the stores still close properly. */
+  hurry(): void;
+}
+
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const dataDir = resolve(options.dataDir);
+  mkdirSync(dataDir, { recursive: true });
+  const owner = await acquireDirectoryLock(lockFile(dataDir));
+  if (owner.kind === "refused") {
+    const url = readServerNote(dataDir)?.url;
+    throw new CliError(EXIT.failure, `${dataDir} is served already, by process ${owner.holder.pid}${url === undefined ? "" : ` at ${url}`}.`, { hint: "Use that one, stop it first, or give this one a directory of its own with --data-dir." });
+  }
+  const undo: (() => Promise<void> | void)[] = [() => owner.lock.release()];
+  const unwind = async () => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    const left = await endLeftovers(dataDir); // U2
+    if (left.length > 0) options.say(`Ended what the last start left running: ${left.join(", ")}.`);
+    const port = await choosePort(dataDir, options.port);
+    const children: Child[] = [];
+    const stores = await startStores({ dataDir, databaseUrl: options.databaseUrl, redisUrl: options.redisUrl, wantsRedis: options.wantsRedis, log: options.log }, () => children[0]?.restart());
+    undo.push(() => stores.stop());
+    await migrate(stores.databaseUrl());
+    const tokens = await ensureTokens(stores.databaseUrl(), dataDir);
+
+    const url = `http://127.0.0.1:${port}/graphql`;
+    const child = (name: string, args: readonly string[], environment: () => Record<string, string>) => startChild({
+      name,
+      args: [packagePath("dist", "cli", "main.js"), ...args, "--supervised"],
+      environment,
+      logFile: logFile(dataDir, args[0]!),
+      onStart: (identity) => noteChild(dataDir, name, identity.pid),
+      onDeath: (how, delay, output) => options.say(`The ${name} ${how}; it is started again${delay === 0 ? "" : ` in ${(delay / 1000).toFixed(1)} s`}.${output.length === 0 ? "" : ` Last words: ${output.at(-1)!.slice(0, 300)}`}`),
+    });
+    const server = child("control plane", ["server"], () => serverEnvironment(options, stores, dataDir, port));
+    children.push(server);
+    undo.push(() => server.stop("now", SERVER_STOP_MS));
+    let agentMode: StopMode = "detach";
+    const agent = options.agent ? child("agent", ["agent"], () => agentEnvironment(options.environment, dataDir, url)) : null;
+    if (agent !== null) {
+      children.push(agent);
+      undo.push(() => agent.stop(agentMode, AGENT_STOP_MS[agentMode]));
+    }
+
+    await server.ready().catch((error: Error) => {
+      throw new CliError(EXIT.failure, `The control plane does not come up. ${error.message}`, { cause: error });
+    });
+    const wsUrl = url.replace(/^http/, "ws");
+    writeServerNote(dataDir, { url, wsUrl, pid: process.pid });
+    const agentIsUp = agent === null || (await within(AGENT_PATIENCE_MS, agent.ready())); // U4
+    const api = createApiClient({ connection: { url, wsUrl, token: tokens.admin, source: dataDir, dataDir }, self: "trainyard", timeoutMs: 5_000 });
+
+    let stopping: Promise<void> | null = null;
+    return {
+      url, wsUrl, token: tokens.admin, dataDir, kinds: stores.kinds, agentIsUp, api,
+      stop(programs) {
+        agentMode = programs;
+        return (stopping ??= unwind().then(() => writeChildrenGone(dataDir)));
+      },
+      hurry() {
+        for (const { pid } of children) if (pid !== null) process.kill(pid, "SIGKILL");
+      },
+    };
+  } catch (error) {
+    await unwind();
+    throw error;
+  }
+}
+
+/** Throws CliError when the wanted port is taken. */
+async function choosePort(dataDir: string, wanted: number): Promise<number> {
+  if (wanted === 0) {
+    const note = readServerNote(dataDir);
+    const last = note === null ? 0 : Number(new URL(note.url).port);
+    return last > 0 && (await isPortFree(last)) ? last : anyFreePort();
+  }
+  if (await becomesFree(wanted, PORT_PATIENCE_MS)) return wanted;
+  throw new CliError(EXIT.failure, `Port ${wanted} on 127.0.0.1 is taken by another program.`, { hint: "Choose another with --port, or --port 0 for any free one." });
+}
+
+/** Nothing of a user's session reaches the children that would lead them elsewhere. */
+function inherited(environment: StackOptions["environment"], without: readonly string[]): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined && !without.includes(entry[0])));
+}
+
+function serverEnvironment({ environment }: StackOptions, stores: Stores, dataDir: string, port: number): Record<string, string> {
+  const redisUrl = stores.redisUrl();
+  return {
+    ...inherited(environment, ["REDIS_URL", "TRAINYARD_URL", "TRAINYARD_TOKEN", "TRAINYARD_PUBLIC_URL", "TRAINYARD_TLS_CERT", "TRAINYARD_TLS_KEY"]),
+    DATABASE_URL: stores.databaseUrl(),
+    ...(redisUrl === null ? { TRAINYARD_REDIS: "off" } : { REDIS_URL: redisUrl }),
+    TRAINYARD_HOST: "127.0.0.1",
+    TRAINYARD_PORT: String(port),
+    TRAINYARD_DATA_DIR: dataDir,
+  };
+}
+
+function agentEnvironment(environment: StackOptions["environment"], dataDir: string, url: string): Record<string, string> {
+  return {
+    ...inherited(environment, ["DATABASE_URL", "REDIS_URL", "TRAINYARD_TOKEN", "TRAINYARD_AGENT_TOKEN"]),
+    TRAINYARD_URL: new URL(url).origin,
+    TRAINYARD_AGENT_TOKEN_FILE: tokenFile(dataDir, "agent"),
+    TRAINYARD_AGENT_DIR: agentDirectory(dataDir),
+  };
+}
+
+async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => (timer = setTimeout(resolve, ms, false)));
+  try {
+    return await Promise.race([promise.then(() => true, () => false), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function writeChildrenGone(dataDir: string): void {
+  if (Object.values(readChildren(dataDir)).every((identity) => !isAlive(identity))) writeChildren(dataDir, {});
+}

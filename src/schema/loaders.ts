@@ -1,0 +1,91 @@
+// Loaders: however many objects of one kind an operation touches, each kind of row is asked for once.
+//   L1. They live as long as one operation, so what they remember is never older than the request.
+
+import DataLoader from "dataloader";
+import { sql, type ReferenceExpression, type Selectable } from "kysely";
+import type { Db } from "../db/database.js";
+import { listCheckpoints, type CheckpointRow } from "../db/telemetry/checkpoints.js";
+import { listEvaluations, type EvaluationRow } from "../db/telemetry/evaluations.js";
+import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
+import type { Database } from "../db/tables.js";
+import type { AgentId, AttemptId, PipelineId, StageId } from "../domain/ids.js";
+import type { PipelineSpec } from "../domain/pipeline/spec.js";
+
+/** A pipeline without its specification, which may be large and is loaded when asked for. */
+export type PipelineRow = Omit<Selectable<Database["pipelines"]>, "spec">;
+export type StageRow = Selectable<Database["stages"]>;
+export type AttemptRow = Selectable<Database["attempts"]>;
+export type DiagnosisRow = Selectable<Database["diagnoses"]>;
+/** An agent as stored, with the database's clock at the moment of reading: silence is measured against that. */
+export type AgentRow = Selectable<Database["agents"]> & { readonly now: Date };
+export interface GpuHold { readonly gpuIndex: number; readonly attemptId: AttemptId }
+export interface QueueLoad { readonly queue: string; readonly running: number }
+
+export const PIPELINE_COLUMNS = [
+  "id", "name", "status", "labels", "seq", "stage_count", "cancelling", "forked_from", "error", "created_by", "created_at", "started_at", "finished_at",
+] as const satisfies readonly (keyof PipelineRow)[];
+
+export type Loaders = ReturnType<typeof createLoaders>;
+
+/** Every loader of one operation. */
+export function createLoaders({ db }: { readonly db: Db }) {
+  return {
+    pipeline: one<PipelineId, PipelineRow>((ids) => db.selectFrom("pipelines").select(PIPELINE_COLUMNS).where(anyOf("id", ids)).execute(), (row) => row.id),
+    spec: one<PipelineId, { id: PipelineId; spec: PipelineSpec }>((ids) => db.selectFrom("pipelines").select(["id", "spec"]).where(anyOf("id", ids)).execute(), (row) => row.id),
+    stage: one<StageId, StageRow>((ids) => db.selectFrom("stages").selectAll().where(anyOf("id", ids)).execute(), (row) => row.id),
+    stagesOf: many<PipelineId, StageRow>(
+      (ids) => db.selectFrom("stages").selectAll().where(anyOf("pipeline_id", ids)).orderBy("pipeline_id").orderBy("position").execute(), (row) => row.pipeline_id),
+    stageCounts: many<PipelineId, { pipeline_id: PipelineId; status: StageRow["status"]; count: number }>(
+      (ids) => db.selectFrom("stages").select((eb) => ["pipeline_id", "status", eb.fn.countAll<number>().as("count")]).where(anyOf("pipeline_id", ids)).groupBy(["pipeline_id", "status"]).execute(),
+      (row) => row.pipeline_id),
+    attempt: one<AttemptId, AttemptRow>((ids) => db.selectFrom("attempts").selectAll().where(anyOf("id", ids)).execute(), (row) => row.id),
+    attemptsOf: many<StageId, AttemptRow>((ids) => db.selectFrom("attempts").selectAll().where(anyOf("stage_id", ids)).orderBy("stage_id").orderBy("number").execute(), (row) => row.stage_id),
+    leaseOf: one<AttemptId, { attempt_id: AttemptId; renewed: Date }>(
+      (ids) => db.selectFrom("assignments").select((eb) => ["attempt_id", eb.fn.max("lease_renewed_at").as("renewed")]).where(anyOf("attempt_id", ids)).groupBy("attempt_id").execute(),
+      (row) => row.attempt_id),
+    diagnosisOf: one<AttemptId, DiagnosisRow>((ids) => db.selectFrom("diagnoses").selectAll().where(anyOf("attempt_id", ids)).execute(), (row) => row.attempt_id),
+    agent: one<AgentId, AgentRow>((ids) => selectAgents(db).where(anyOf("id", ids)).execute(), (row) => row.id),
+    runningOn: many<AgentId, AttemptRow & { on: AgentId }>(
+      (ids) => db.selectFrom("assignments").innerJoin("attempts", "attempts.id", "assignments.attempt_id").selectAll("attempts").select("assignments.agent_id as on")
+        .where(anyOf("assignments.agent_id", ids)).orderBy("attempts.offered_at").orderBy("attempts.id").execute(),
+      (row) => row.on),
+    loadOf: many<AgentId, QueueLoad & { agentId: AgentId }>(
+      (ids) => db.selectFrom("assignments").innerJoin("attempts", "attempts.id", "assignments.attempt_id").innerJoin("stages", "stages.id", "attempts.stage_id")
+        .select((eb) => ["assignments.agent_id as agentId", "stages.queue as queue", eb.fn.countAll<number>().as("running")])
+        .where(anyOf("assignments.agent_id", ids)).groupBy(["assignments.agent_id", "stages.queue"]).execute(),
+      (row) => row.agentId),
+    gpuHoldsOf: many<AgentId, GpuHold & { agentId: AgentId }>(
+      (ids) => db.selectFrom("gpu_holds").select(["agent_id as agentId", "gpu_index as gpuIndex", "attempt_id as attemptId"]).where(anyOf("agent_id", ids)).execute(), (row) => row.agentId),
+    checkpointsOf: many<StageId, CheckpointRow>((ids) => listCheckpoints(db, ids), (row) => row.stageId),
+    evaluationsOf: many<StageId, EvaluationRow>((ids) => listEvaluations(db, ids), (row) => row.stageId),
+    progressOf: new DataLoader<StageId, StageProgress | null>(async (ids) => {
+      const found = await readProgress(db, ids);
+      return ids.map((id) => found.get(id) ?? null);
+    }),
+  };
+}
+
+/** Agents with the database's clock. */
+export function selectAgents(db: Db) {
+  return db.selectFrom("agents").selectAll().select((eb) => eb.fn<Date>("now").as("now"));
+}
+
+/** `column = any(ids)`: one parameter however many ids. */
+function anyOf(column: string, ids: readonly string[]) {
+  return sql<boolean>`${sql.ref(column as ReferenceExpression<Database, keyof Database> & string)} = any(${ids})`;
+}
+
+function one<K extends string, Row>(read: (ids: readonly K[]) => Promise<readonly Row[]>, keyOf: (row: Row) => K): DataLoader<K, Row | null> {
+  return new DataLoader<K, Row | null>(async (ids) => {
+    const rows = new Map((await read(ids)).map((row) => [keyOf(row), row]));
+    return ids.map((id) => rows.get(id) ?? null);
+  });
+}
+
+function many<K extends string, Row>(read: (ids: readonly K[]) => Promise<readonly Row[]>, keyOf: (row: Row) => K): DataLoader<K, readonly Row[]> {
+  return new DataLoader<K, readonly Row[]>(async (ids) => {
+    const groups = new Map<K, Row[]>(ids.map((id) => [id, []]));
+    for (const row of await read(ids)) groups.get(keyOf(row))?.push(row);
+    return ids.map((id) => groups.get(id) ?? []);
+  });
+}

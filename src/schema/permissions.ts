@@ -1,0 +1,77 @@
+// Who may reach which field: the one table. `guardSchema` (guard.ts) applies it and refuses to serve a schema with a field that is not in it, so that nothing
+// becomes readable by being forgotten. Agent tokens are in no column: they reach nothing here.
+
+import type { NeededRole } from "../access/roles.js";
+
+/** Least role → fields, separated by spaces, by type. */
+export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
+  Query: {
+    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations validatePipeline",
+    admin: "tokens audit",
+  },
+  Mutation: {
+    operator:
+      "submitPipeline cancelPipeline pausePipeline resumePipeline retryPipeline retryStage cancelStage approveStage forkPipeline " +
+      "drainAgent undrainAgent pinCheckpoint unpinCheckpoint deleteCheckpoint",
+    admin: "createToken revokeToken",
+  },
+  Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs" },
+
+  Viewer: { viewer: "tokenId name role expiresAt" },
+  Pipeline: { viewer: "id name status labels spec stages stage stageCounts layers events head forkedFrom error createdBy createdAt startedAt finishedAt" },
+  PipelineConnection: { viewer: "edges pageInfo" },
+  PipelineEdge: { viewer: "node cursor" },
+  PageInfo: { viewer: "hasNextPage hasPreviousPage startCursor endCursor" },
+  Stage: {
+    viewer:
+      "id name kind status pipeline dependsOn queue priority params outputs attempts waitReasons progress error reason startedAt finishedAt " +
+      "metricNames metrics checkpoints evaluations logs",
+  },
+  Progress: { viewer: "step totalSteps etaSeconds" },
+  StageError: { viewer: "code message hint exitCode logTail" },
+  Attempt: { viewer: "id number status stage agent command error diagnosis startedAt finishedAt lastHeartbeatAt" },
+  Diagnosis: { viewer: "cause evidence suggestion createdAt" },
+  MetricSeries: { viewer: "name points" },
+  MetricPoint: { viewer: "step at value nonFinite" },
+  LogSlice: { viewer: "fromByte toByte text skippedBytes totalBytes" },
+  Checkpoint: { viewer: "id stage step path host sizeBytes metrics isBest isPinned deletedAt createdAt" },
+  Evaluation: { viewer: "id stage checkpoint datasetName scores sampleCount createdAt" },
+  Agent: { viewer: "id name status labels queues pools gpus versions runMode draining running lastHeartbeatAt" },
+  AgentQueue: { viewer: "name concurrency running" },
+  AgentPool: { viewer: "queues concurrency running" },
+  Gpu: { viewer: "index model memoryTotalMiB memoryUsedMiB utilizationPercent heldBy" },
+  QueueInfo: { viewer: "name waiting running capacity" },
+  ValidationReport: { viewer: "ok problems layers" },
+  Problem: { viewer: "path severity code message hint" },
+  Token: { admin: "id name role agentName createdBy createdAt expiresAt lastUsedAt revokedAt" },
+  AuditEntry: { admin: "id at actor tokenId role action subject input outcome code requestId address" },
+  AuditConnection: { admin: "edges pageInfo" },
+  AuditEdge: { admin: "node cursor" },
+
+  SubmitPipelinePayload: { operator: "pipeline cursor" },
+  PipelinePayload: { operator: "pipeline cursor" },
+  AgentPayload: { operator: "agent" },
+  CheckpointPayload: { operator: "checkpoint" },
+  CreateTokenPayload: { admin: "token secret" },
+  TokenPayload: { admin: "token" },
+  // Also what a viewer reads whose mutation was refused.
+  InvalidInputError: { viewer: "code message retryable problems" },
+  NotFoundError: { viewer: "code message retryable" },
+  ConflictError: { viewer: "code message retryable" },
+  ForbiddenError: { viewer: "code message retryable" },
+
+  PipelineEvent: { viewer: "cursor pipelineId seq type stage payload at" },
+  Bookmark: { viewer: "cursor" },
+  ResyncRequired: { viewer: "head" },
+  MetricBatch: { viewer: "points dropped" },
+  NamedMetricPoint: { viewer: "name step at value nonFinite" },
+  LogChunk: { viewer: "fromByte toByte text skippedBytes" },
+};
+
+/** The least role for a field; null when the table does not know it. */
+export function neededRole(type: string, field: string): NeededRole | null {
+  const columns = PERMISSIONS[type];
+  if (columns === undefined) return null;
+  for (const role of ["viewer", "operator", "admin"] as const) if (columns[role]?.split(" ").includes(field) === true) return role;
+  return null;
+}
