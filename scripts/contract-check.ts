@@ -5,8 +5,24 @@ import { existsSync, readFileSync } from "node:fs";
 import { buildSchema, findBreakingChanges } from "graphql";
 import { packagePath } from "../src/package-root.js";
 
-/** What graphql-js says about each missing part, by what it waits for. */
+const types = (...names: string[]) => names.map((name) => `TYPE_REMOVED: ${name} was removed.`);
+const fields = (...names: string[]) => names.map((name) => `FIELD_REMOVED: ${name} was removed.`);
+
+/** What graphql-js says about each missing part, by the work it comes with. */
 export const AWAITED: Readonly<Record<string, readonly string[]>> = {
+  "training jobs": [
+    ...types("TrainingAlgorithm", "TrainingJob", "TrainingJobConnection", "TrainingJobEdge", "CreateTrainingJobInput", "CreateTrainingJobPayload", "CreateTrainingJobResult"),
+    ...fields("Stage.trainingJob", "Query.trainingJob", "Query.trainingJobs", "Mutation.createTrainingJob", "Subscription.jobMetrics"),
+  ],
+  "training health": types("Anomaly", "AnomalyKind", "AnomalySeverity"),
+  "data sets": [
+    ...types("Dataset", "DatasetColumn", "DatasetConnection", "DatasetEdge", "RegisterDatasetInput", "RegisterDatasetPayload", "RegisterDatasetResult"),
+    ...fields("Evaluation.dataset", "Query.dataset", "Query.datasets", "Mutation.registerDataset"),
+  ],
+  "SSH hosts": [
+    ...types("SshHost", "AddSshHostInput", "SshHostPayload", "SshHostResult", "SshCheckPayload", "SshCheckResult"),
+    ...fields("Query.sshHosts", "Mutation.addSshHost", "Mutation.checkSshHost", "Mutation.removeSshHost"),
+  ],
 };
 
 export interface ContractReport {

@@ -8,11 +8,12 @@ import type { Document } from "./documents/document.js";
 import { configurationReference, environmentExample } from "./documents/configuration.js";
 import { databaseSchema } from "./documents/database-schema.js";
 import { errorReference } from "./documents/errors.js";
+import { graphqlSchema } from "./documents/graphql-schema.js";
 import { pipelineJsonSchema, pipelineReference } from "./documents/pipeline.js";
 
 /** Every generated file. */
 export const DOCUMENTS: readonly Document[] = [
-  environmentExample, configurationReference, pipelineReference, pipelineJsonSchema, errorReference, databaseSchema,
+  environmentExample, configurationReference, pipelineReference, pipelineJsonSchema, errorReference, graphqlSchema, databaseSchema,
 ];
 
 /** The files whose text is not what their sources say, and why; writes nothing. */

@@ -33,7 +33,7 @@ const MAX_DEPTH = 40;
 export async function recordAudit(db: AccessDb, entry: AuditEntry): Promise<void> {
   await db.insertInto("audit").values({
     actor: entry.principal?.name ?? "anonymous", token_id: entry.principal?.tokenId ?? null, role: entry.principal?.role ?? null, action: entry.action,
-    subject: entry.subject?.slice(0, 200) ?? null, input: JSON.stringify(redact(entry.input)), outcome: entry.outcome, code: entry.code,
+    subject: entry.subject === null ? null : storable(entry.subject.slice(0, 200)), input: JSON.stringify(redact(entry.input)), outcome: entry.outcome, code: entry.code,
     request_id: entry.requestId, address: entry.address,
   }).execute();
 }
@@ -47,17 +47,22 @@ export function redact(input: unknown): Json {
 }
 
 function redactValue(value: unknown, depth: number): Json {
-  if (typeof value === "string") return value.replaceAll("\u0000", "\uFFFD"); // Postgres stores no NUL in jsonb
+  if (typeof value === "string") return storable(value);
   if (typeof value === "number" || typeof value === "boolean") return value;
   if (value === null || typeof value !== "object") return null;
   if (depth >= MAX_DEPTH) return "[too deep]";
   if (Array.isArray(value)) return value.map((item) => redactValue(item, depth + 1));
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.replaceAll("\u0000", "\uFFFD"), redactEntry(key, item, depth)]));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [storable(key), redactEntry(key, item, depth)]));
+}
+
+/** Postgres keeps neither NUL nor half a surrogate pair in jsonb. */
+function storable(text: string): string {
+  return text.replaceAll("\u0000", "\uFFFD").toWellFormed();
 }
 
 function redactEntry(key: string, item: unknown, depth: number): Json {
   if (SECRET_KEY.test(key) && item !== null && item !== undefined && typeof item !== "object") return REDACTED;
-  if (key === "env" && item !== null && typeof item === "object" && !Array.isArray(item)) return Object.fromEntries(Object.keys(item).map((name) => [name, REDACTED]));
+  if (key === "env" && item !== null && typeof item === "object" && !Array.isArray(item)) return Object.fromEntries(Object.keys(item).map((name) => [storable(name), REDACTED]));
   return redactValue(item, depth + 1);
 }
 

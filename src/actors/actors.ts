@@ -9,7 +9,7 @@ import type { Order } from "../protocol/messages.js";
 import { AgentGateway } from "./agent-gateway.js";
 import { Caretaker, type Chore } from "./caretaker/caretaker.js";
 import { scanFailures } from "./caretaker/diagnosis.js";
-import { runRetention } from "./caretaker/retention.js";
+import { runRetention, type RetentionDeps } from "./caretaker/retention.js";
 import { TOPICS, type ControlPlane, type Wakeups } from "./control-plane.js";
 import { Dispatch } from "./dispatch.js";
 import { Dispatcher } from "./dispatcher.js";
@@ -31,7 +31,7 @@ export interface ActorsOptions {
   readonly republishAfterMs: number;
   readonly sweepEveryMs: number;
   readonly logLimitBytes: number;
-  readonly retention: { readonly eventDays: number; readonly metricDays: number; readonly logDays: number; readonly checkpointDays: number };
+  readonly retention: Pick<RetentionDeps, "eventDays" | "metricDays" | "logDays" | "checkpointDays">;
   /** Told of each committed batch, for counters. */
   readonly observe?: (batch: CommittedBatch) => void;
 }

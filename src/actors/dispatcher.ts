@@ -7,7 +7,7 @@ import type pg from "pg";
 import type { Logger } from "pino";
 import { kyselyOn } from "../db/database.js";
 import { loadPipelines } from "../db/pipeline-store.js";
-import { cleanupPlan, type CleanupPlan } from "./caretaker/retention.js";
+import { cleanupPlan, type CleanupPlan } from "../db/telemetry/cleanup-plan.js";
 import { agentStanding } from "../domain/agent-standing.js";
 import { newId, type AgentId, type AttemptId, type PipelineId, type StageId } from "../domain/ids.js";
 import { Fleet } from "../domain/placement/fleet.js";

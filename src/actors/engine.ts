@@ -9,7 +9,8 @@ import type pg from "pg";
 import type { Logger } from "pino";
 import { append, loadPipelines, lockPipelines } from "../db/pipeline-store.js";
 import { evaluationProblems, recordEvaluation } from "../db/telemetry/evaluations.js";
-import { ingestTelemetry, type TelemetryItem } from "../db/telemetry/ingest.js";
+import { ingestTelemetry, type IngestOptions, type TelemetryItem } from "../db/telemetry/ingest.js";
+import { createSeriesIds } from "../db/telemetry/series-ids.js";
 import { InvalidInputError, StaleLeaseError, TrainyardError, UnavailableError } from "../domain/errors.js";
 import type { AgentId, AttemptId, PipelineId, StageId } from "../domain/ids.js";
 import type { PipelineCommand } from "../domain/pipeline/commands.js";
@@ -91,7 +92,7 @@ export class Engine {
   readonly #log: Logger;
   readonly #mailbox: Mailbox<EngineItem>;
   readonly #onCommit: (batch: CommittedBatch) => void;
-  readonly #logLimitBytes: number;
+  readonly #telemetry: IngestOptions;
   readonly #cache = new StateCache();
   readonly #attempts = new Map<AttemptId, KnownAttempt>();
   scheduler: Scheduler | null = null;
@@ -100,7 +101,7 @@ export class Engine {
     this.#pool = options.pool;
     this.#log = options.log;
     this.#onCommit = options.onCommit;
-    this.#logLimitBytes = options.logLimitBytes;
+    this.#telemetry = { logLimitBytes: options.logLimitBytes, series: createSeriesIds() };
     this.#mailbox = new Mailbox((batch) => this.#work(batch), { limit: BATCH_WEIGHT, weigh: weightOf });
   }
 
@@ -134,7 +135,7 @@ export class Engine {
 
   async #work(items: readonly EngineItem[]): Promise<void> {
     for (let attempt = 1; ; attempt++) {
-      const batch = new Batch(items, this.#cache, this.#attempts, this.#logLimitBytes);
+      const batch = new Batch(items, this.#cache, this.#attempts, this.#telemetry);
       try {
         const committed = await this.#transact(batch);
         batch.settle(committed.position);
@@ -216,17 +217,17 @@ class Batch implements BatchTransaction {
   readonly #items: readonly EngineItem[];
   readonly #cache: StateCache;
   readonly #attempts: Map<AttemptId, KnownAttempt>;
-  readonly #logLimitBytes: number;
+  readonly #ingest: IngestOptions;
   readonly #telemetry: TelemetryItem[] = [];
   readonly #answers: ((position: number | null) => void)[] = [];
   readonly #evaluations: { state: PipelineState; stage: string; attemptId: AttemptId }[] = [];
   #client: pg.PoolClient | null = null;
 
-  constructor(items: readonly EngineItem[], cache: StateCache, attempts: Map<AttemptId, KnownAttempt>, logLimitBytes: number) {
+  constructor(items: readonly EngineItem[], cache: StateCache, attempts: Map<AttemptId, KnownAttempt>, ingest: IngestOptions) {
     this.#items = items;
     this.#cache = cache;
     this.#attempts = attempts;
-    this.#logLimitBytes = logLimitBytes;
+    this.#ingest = ingest;
   }
 
   get client(): pg.PoolClient {
@@ -372,7 +373,7 @@ class Batch implements BatchTransaction {
   }
 
   async write(): Promise<{ position: number | null; stageIds: readonly StageId[]; points: number }> {
-    const telemetry = this.#telemetry.length === 0 ? { stageIds: [], points: 0 } : await ingestTelemetry(this.client, this.#telemetry, new Date(this.at), { logLimitBytes: this.#logLimitBytes });
+    const telemetry = this.#telemetry.length === 0 ? { stageIds: [], points: 0 } : await ingestTelemetry(this.client, this.#telemetry, new Date(this.at), this.#ingest);
     const watched = this.#telemetry.filter((item) => item.report.type === "log" || item.report.type === "metrics").map((item) => item.attemptId);
     if (watched.length > 0) await this.client.query({ name: "sign-of-life", text: "update assignments set active_at = now() where attempt_id = any($1::text[]) and silence_limit_seconds is not null", values: [[...new Set(watched)]] });
     for (const { state, stage, attemptId } of this.#evaluations) {

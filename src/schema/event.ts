@@ -10,6 +10,9 @@ import { pageSize } from "./paging.js";
 import { makeItem, type EventItem } from "./streams/event-item.js";
 import { eventStream, placeIn, readAfter, type StreamItem } from "./streams/event-stream.js";
 
+/** Events of one answer unless asked otherwise. */
+export const DEFAULT_HISTORY = 100;
+
 export const PipelineEvent = builder.objectRef<EventItem>("PipelineEvent").implement({
   description: "Something that happened to a pipeline. Stored for ever, never changed.",
   fields: (t) => ({
@@ -44,8 +47,8 @@ const PipelineStreamItem = builder.unionType("PipelineStreamItem", {
 builder.queryField("events", (t) => t.field({
   type: [PipelineEvent],
   description: "History over all pipelines, oldest first, from after the cursor.",
-  args: { after: t.arg({ type: "EventCursor" }), first: t.arg.int({ required: true, defaultValue: 100 }) },
-  resolve: (_root, { after, first }, context) => history(context, null, after ?? null, first),
+  args: { after: t.arg({ type: "EventCursor" }), first: t.arg.int({ defaultValue: DEFAULT_HISTORY }) },
+  resolve: (_root, { after, first }, context) => history(context, null, after ?? null, first ?? DEFAULT_HISTORY),
 }));
 
 builder.subscriptionField("pipelineEvents", (t) => t.field({

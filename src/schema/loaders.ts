@@ -4,11 +4,11 @@
 import DataLoader from "dataloader";
 import { sql, type ReferenceExpression, type Selectable } from "kysely";
 import type { Db } from "../db/database.js";
-import { listCheckpoints, type CheckpointRow } from "../db/telemetry/checkpoints.js";
-import { listEvaluations, type EvaluationRow } from "../db/telemetry/evaluations.js";
+import { listCheckpoints, readCheckpoints, type CheckpointRow } from "../db/telemetry/checkpoints.js";
+import { listEvaluations, readEvaluations, type EvaluationRow } from "../db/telemetry/evaluations.js";
 import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
 import type { Database } from "../db/tables.js";
-import type { AgentId, AttemptId, PipelineId, StageId } from "../domain/ids.js";
+import type { AgentId, AttemptId, CheckpointId, EvaluationId, PipelineId, StageId } from "../domain/ids.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
 
 /** A pipeline without its specification, which may be large and is loaded when asked for. */
@@ -56,6 +56,8 @@ export function createLoaders({ db }: { readonly db: Db }) {
       (row) => row.agentId),
     gpuHoldsOf: many<AgentId, GpuHold & { agentId: AgentId }>(
       (ids) => db.selectFrom("gpu_holds").select(["agent_id as agentId", "gpu_index as gpuIndex", "attempt_id as attemptId"]).where(anyOf("agent_id", ids)).execute(), (row) => row.agentId),
+    checkpoint: one<CheckpointId, CheckpointRow>((ids) => readCheckpoints(db, ids), (row) => row.id),
+    evaluation: one<EvaluationId, EvaluationRow>((ids) => readEvaluations(db, ids), (row) => row.id),
     checkpointsOf: many<StageId, CheckpointRow>((ids) => listCheckpoints(db, ids), (row) => row.stageId),
     evaluationsOf: many<StageId, EvaluationRow>((ids) => listEvaluations(db, ids), (row) => row.stageId),
     progressOf: new DataLoader<StageId, StageProgress | null>(async (ids) => {

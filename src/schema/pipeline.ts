@@ -11,7 +11,7 @@ import { builder } from "./builder.js";
 import type { Context } from "./context.js";
 import { Conflict, Forbidden, InvalidInput, memberOf, NotFound } from "./domain-error.js";
 import { encodePlace } from "./event-cursor.js";
-import { history, PipelineEvent } from "./event.js";
+import { DEFAULT_HISTORY, history, PipelineEvent } from "./event.js";
 import { PIPELINE_COLUMNS, type PipelineRow } from "./loaders.js";
 import { audited, type Actor } from "./mutation.js";
 import { Node, nodeKind } from "./node.js";
@@ -47,8 +47,8 @@ Pipeline.implement({
     }),
     events: t.field({
       type: [PipelineEvent], description: "History, oldest first, from after the cursor.",
-      args: { after: t.arg({ type: "EventCursor" }), first: t.arg.int({ required: true, defaultValue: 100 }) },
-      resolve: (row, { after, first }, context) => history(context, row.id, after ?? null, first),
+      args: { after: t.arg({ type: "EventCursor" }), first: t.arg.int({ defaultValue: DEFAULT_HISTORY }) },
+      resolve: (row, { after, first }, context) => history(context, row.id, after ?? null, first ?? DEFAULT_HISTORY),
     }),
     head: t.field({
       type: "EventCursor", description: "The cursor of the newest event that this answer reflects: subscribe after it, and nothing is missed.",

@@ -13,13 +13,17 @@ import { TrainyardError } from "../../domain/errors.js";
 import type { CheckpointId, PipelineId, StageId } from "../../domain/ids.js";
 import { checkpointsPastAge, DAY_MS } from "../../domain/retention.js";
 
-/** Days after the end of a pipeline, or for checkpoints after they were made; 0 keeps all. Named like the settings TRAINYARD_*_RETENTION_DAYS. */
-export interface RetentionDays { readonly points: number; readonly logs: number; readonly events: number; readonly checkpoints: number }
+export { cleanupPlan, type CleanupPlan } from "../../db/telemetry/cleanup-plan.js";
 
 export interface RetentionDeps {
   readonly db: Db;
   readonly log: Pick<Logger, "info" | "warn">;
-  readonly days: RetentionDays;
+  /** Days after the end of a pipeline for which events, raw points and log chunks stay; 0 keeps all. The settings TRAINYARD_*_RETENTION_DAYS. */
+  readonly eventDays: number;
+  readonly metricDays: number;
+  readonly logDays: number;
+  /** Days after they were made for which checkpoints stay that are neither pinned, best, newest nor in use; 0 keeps all. */
+  readonly checkpointDays: number;
   /** Orders a checkpoint's files deleted (ControlPlane.deleteCheckpoint). */
   readonly deleteCheckpoint: (id: CheckpointId) => Promise<void>;
   /** Rows deleted at most in one run, of each kind. Default 200,000. */
@@ -47,10 +51,10 @@ const STAGES_AT_ONCE = 500;
 export async function runRetention(deps: RetentionDeps, now: Date): Promise<RetentionOutcome> {
   const budget = deps.rowsPerRun ?? ROWS_PER_RUN;
   const outcome = {
-    points: deps.days.points === 0 ? 0 : await deleteFinished(deps.db, "points", daysBefore(now, deps.days.points), budget),
-    logChunks: deps.days.logs === 0 ? 0 : await deleteFinished(deps.db, "logs", daysBefore(now, deps.days.logs), budget),
-    events: deps.days.events === 0 ? 0 : await deleteFinished(deps.db, "events", daysBefore(now, deps.days.events), budget),
-    checkpoints: deps.days.checkpoints === 0 ? [] : await orderOldCheckpoints(deps, now),
+    points: deps.metricDays === 0 ? 0 : await deleteFinished(deps.db, "points", daysBefore(now, deps.metricDays), budget),
+    logChunks: deps.logDays === 0 ? 0 : await deleteFinished(deps.db, "logs", daysBefore(now, deps.logDays), budget),
+    events: deps.eventDays === 0 ? 0 : await deleteFinished(deps.db, "events", daysBefore(now, deps.eventDays), budget),
+    checkpoints: deps.checkpointDays === 0 ? [] : await orderOldCheckpoints(deps, now),
   };
   if (outcome.points + outcome.logChunks + outcome.events + outcome.checkpoints.length > 0) {
     deps.log.info({ points: outcome.points, logChunks: outcome.logChunks, events: outcome.events, checkpoints: outcome.checkpoints.length }, "retention deleted what is older than the settings keep");
@@ -74,11 +78,11 @@ async function deleteFinished(db: Db, kind: Kind, cutoff: Date, budget: number):
       for (;;) {
         if (deleted >= budget) return deleted; // T2
         const wanted = Math.min(ROWS_AT_ONCE, budget - deleted);
-        const count = await deleteSome(db, kind, id, wanted);
+        const count = await deleteSome(db, kind, id, cutoff, wanted);
         deleted += count;
         if (count < wanted) break;
       }
-      await sql`update retention_marks m set finished_at = p.finished_at, pipeline_id = p.id from pipelines p where p.id = ${id} and m.what = ${kind}`.execute(db);
+      await sql`update retention_marks m set finished_at = p.finished_at, pipeline_id = p.id from pipelines p where p.id = ${id} and p.finished_at is not null and m.what = ${kind}`.execute(db);
     }
     if (pipelines.length < PIPELINES_AT_ONCE) return deleted;
   }
@@ -92,30 +96,32 @@ async function nextFinished(db: Db, kind: Kind, cutoff: Date): Promise<{ id: Pip
   return rows;
 }
 
-/** Deletes up to `limit` rows of one pipeline in a transaction of its own; fewer than that: nothing is left. */
-async function deleteSome(db: Db, kind: Kind, pipelineId: PipelineId, limit: number): Promise<number> {
-  const statement = kind === "points"
-    ? sql<{ count: number }>`
-        with going as (select p.ctid as at from stages st join metric_series s on s.stage_id = st.id join metric_points p on p.series_id = s.id where st.pipeline_id = ${pipelineId} limit ${limit}::int),
-             gone as (delete from metric_points p using going where p.ctid = going.at returning 1)
-        select count(*) as count from gone`
-    : kind === "logs"
-      ? sql<{ count: number }>`
-        with going as (select c.stage_id, c.from_byte from stages st join log_chunks c on c.stage_id = st.id where st.pipeline_id = ${pipelineId} limit ${limit}::int),
-             gone as (delete from log_chunks c using going g where c.stage_id = g.stage_id and c.from_byte = g.from_byte returning 1)
-        select count(*) as count from gone`
-      : sql<{ count: number }>`
-        with going as (select position from events where pipeline_id = ${pipelineId} order by seq limit ${limit}::int),
-             gone as (delete from events e using going g where e.position = g.position returning e.position),
-             noted as (update retention_marks set position = greatest(position, (select max(position) from gone)) where what = 'events' and exists (select 1 from gone))
-        select count(*) as count from gone`; // T4
-  return (await statement.execute(db)).rows[0]!.count;
+/** Deletes up to `limit` rows of one pipeline in a transaction of its own, while it is still finished; fewer than that: nothing is left. */
+async function deleteSome(db: Db, kind: Kind, pipelineId: PipelineId, cutoff: Date, limit: number): Promise<number> {
+  const finished = sql`exists (select 1 from pipelines p where p.id = ${pipelineId} and p.finished_at < ${cutoff}::timestamptz)`;
+  const statements = {
+    points: sql<{ count: number }>`
+      with going as (select p.series_id, p.step from stages st join metric_series s on s.stage_id = st.id join metric_points p on p.series_id = s.id
+                      where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int),
+           gone as (delete from metric_points p using going g where p.series_id = g.series_id and p.step = g.step returning 1)
+      select count(*) as count from gone`,
+    logs: sql<{ count: number }>`
+      with going as (select c.stage_id, c.from_byte from stages st join log_chunks c on c.stage_id = st.id where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int),
+           gone as (delete from log_chunks c using going g where c.stage_id = g.stage_id and c.from_byte = g.from_byte returning 1)
+      select count(*) as count from gone`,
+    events: sql<{ count: number }>`
+      with going as (select position from events where pipeline_id = ${pipelineId} and ${finished} order by seq limit ${limit}::int),
+           gone as (delete from events e using going g where e.position = g.position returning e.position),
+           noted as (update retention_marks set position = greatest(position, (select max(position) from gone)) where what = 'events' and exists (select 1 from gone))
+      select count(*) as count from gone`, // T4
+  };
+  return (await statements[kind].execute(db)).rows[0]!.count;
 }
 
 /** T3. Stages are gone through in the order of their ids until the run's bound is met: those whose old checkpoints all stay never hide the others. */
 async function orderOldCheckpoints(deps: RetentionDeps, now: Date): Promise<CheckpointId[]> {
   const bound = deps.checkpointsPerRun ?? CHECKPOINTS_PER_RUN;
-  const cutoff = daysBefore(now, deps.days.checkpoints);
+  const cutoff = daysBefore(now, deps.checkpointDays);
   const ordered: CheckpointId[] = [];
   const inUse = await pathsInUse(deps.db);
   let after = "";
@@ -149,7 +155,7 @@ async function pastAge(deps: RetentionDeps, stages: readonly StageId[], inUse: R
   const checkpoints = (await listCheckpoints(deps.db, stages)).filter(({ deletedAt, deleteOrderedAt }) => deletedAt === null && deleteOrderedAt === null);
   const scores = await readScores(deps.db, checkpoints.map(({ id }) => id));
   const judged = checkpoints.map((checkpoint) => ({ ...checkpoint, metrics: { ...scores.get(checkpoint.id), ...checkpoint.metrics } }));
-  return checkpointsPastAge(judged, { days: deps.days.checkpoints, openStages: new Set(), pathsInUse: inUse, metrics: await metricsOfStages(deps.db, stages), now: now.getTime() });
+  return checkpointsPastAge(judged, { days: deps.checkpointDays, openStages: new Set(), pathsInUse: inUse, metrics: await metricsOfStages(deps.db, stages), now: now.getTime() });
 }
 
 function daysBefore(now: Date, days: number): Date {

@@ -9,7 +9,7 @@ export interface ViewError {
   readonly logTail: readonly string[];
 }
 
-export interface StageProgress { readonly step: number; readonly totalSteps: number; readonly etaSeconds: number | null }
+export interface StageProgress { readonly step: number; readonly totalSteps: number | null; readonly etaSeconds: number | null }
 export interface NewestMetric { readonly step: number; readonly value: number | null; readonly nonFinite: string | null }
 
 export interface StageView {
@@ -50,7 +50,7 @@ export interface PipelineView {
 export const PIPELINE_SNAPSHOT = `
   id name status error createdAt startedAt finishedAt head
   stages {
-    id name kind dependsOn status startedAt finishedAt outputs waitReasons
+    id name kind dependsOn status startedAt finishedAt outputs reason
     error { code message hint logTail }
     progress { step totalSteps etaSeconds }
     attempts { number status agent { name } }
@@ -63,7 +63,7 @@ export interface PipelineSnapshot {
 }
 interface StageSnapshot {
   readonly id: string; readonly name: string; readonly kind: string; readonly dependsOn: readonly string[]; readonly status: string;
-  readonly startedAt: string | null; readonly finishedAt: string | null; readonly outputs: Record<string, unknown> | null; readonly waitReasons: readonly string[];
+  readonly startedAt: string | null; readonly finishedAt: string | null; readonly outputs: Record<string, unknown> | null; readonly reason: string | null;
   readonly error: ViewError | null; readonly progress: StageProgress | null;
   readonly attempts: readonly { readonly number: number; readonly status: string; readonly agent: { readonly name: string } | null }[];
 }
@@ -84,9 +84,9 @@ export function viewOf(snapshot: PipelineSnapshot): PipelineView {
   return { id, name, status, error, createdAt, startedAt, finishedAt, cursor: head, seq: 0, stages: new Map(snapshot.stages.map((stage) => [stage.name, stageOf(stage)])) };
 }
 
-function stageOf({ attempts, ...stage }: StageSnapshot): StageView {
+function stageOf({ attempts, reason, ...stage }: StageSnapshot): StageView {
   const newest = attempts.reduce<StageSnapshot["attempts"][number] | null>((best, attempt) => (attempt.number > (best?.number ?? 0) ? attempt : best), null);
-  return { ...stage, attempt: newest?.number ?? null, agent: newest?.agent?.name ?? null, remark: null, metrics: new Map() };
+  return { ...stage, attempt: newest?.number ?? null, agent: newest?.agent?.name ?? null, remark: reason, waitReasons: [], metrics: new Map() };
 }
 
 /** Moves the view on. False when the event was in already (V2). */

@@ -60,7 +60,8 @@ function details(stage: StageView, style: Style): string[] {
 }
 
 function progress({ progress: at }: StageView, style: Style): string {
-  if (at === null || at.totalSteps <= 0) return at === null ? "" : `step ${count(at.step)}`;
+  if (at === null) return "";
+  if (at.totalSteps === null || at.totalSteps <= 0) return `step ${count(at.step)}`;
   const share = Math.min(1, at.step / at.totalSteps);
   const eta = at.etaSeconds === null ? "" : `  ETA ${duration(at.etaSeconds * 1000)}`;
   return `${style.cyan(progressBar(share, BAR_WIDTH))} ${String(Math.floor(share * 100)).padStart(3)} %${eta}`;

@@ -19,14 +19,16 @@ export interface PlannedDeletion {
   readonly fence: number;
 }
 
+export type CleanupPlan = Map<AgentId, PlannedDeletion[]>;
+
 /** The deletions of a cleanup stage with these parameters, as of `now`, oldest first per agent; agents with nothing to do are missing. */
-export async function cleanupPlan(db: Db, pipelineId: PipelineId, params: CleanupParams, now: Date = new Date()): Promise<Map<AgentId, PlannedDeletion[]>> {
+export async function cleanupPlan(db: Db, pipelineId: PipelineId, params: CleanupParams, now: Date = new Date()): Promise<CleanupPlan> {
   const stages = await db.selectFrom("stages").select(["id", "status"]).where("pipeline_id", "=", pipelineId).where(sql<boolean>`name = any(${params.stages}::text[])`).execute();
   const statuses = new Map<StageId, StageStatus>(stages.map(({ id, status }) => [id, status]));
   const checkpoints = (await listCheckpoints(db, [...statuses.keys()])).filter(({ deletedAt, deleteOrderedAt }) => deletedAt === null && deleteOrderedAt === null);
   const scores = await readScores(db, checkpoints.map(({ id }) => id));
   const inUse = await pathsInUse(db);
-  const plan = new Map<AgentId, PlannedDeletion[]>();
+  const plan: CleanupPlan = new Map();
   for (const [stageId, status] of statuses) {
     const own = checkpoints.filter((checkpoint) => checkpoint.stageId === stageId).map((checkpoint) => ({ ...checkpoint, metrics: { ...scores.get(checkpoint.id), ...checkpoint.metrics } }));
     const going = new Set(checkpointsToDelete(own, params, { open: !TERMINAL_STAGE.has(status), pathsInUse: inUse, now: now.getTime() }));
@@ -35,7 +37,7 @@ export async function cleanupPlan(db: Db, pipelineId: PipelineId, params: Cleanu
   return plan;
 }
 
-function enter(plan: Map<AgentId, PlannedDeletion[]>, { agentId, id, path, attemptId, attempt }: CheckpointRow): void {
+function enter(plan: CleanupPlan, { agentId, id, path, attemptId, attempt }: CheckpointRow): void {
   const some = plan.get(agentId) ?? [];
   some.push({ checkpointId: id, path, attemptId, fence: attempt });
   plan.set(agentId, some);

@@ -124,7 +124,7 @@ export function fireTimer(draft: Draft, { at, stage: name }: CommandOf<"FireTime
   const due = nextTimerAt(stage, spec);
   if (due === null || due > at) return;
   if (stage.status === "RUNNING") return requestStop(draft, name, stage.live, "TIMEOUT", `The attempt ran longer than timeoutSeconds (${spec.timeoutSeconds} s).`);
-  if (stage.status !== "QUEUED" || draft.state.status === "PAUSED" || at < stage.queuedAt + spec.startTimeoutSeconds * 1000) return;
+  if (draft.state.status === "PAUSED") return;
   failStage(draft, index, { code: "START_TIMEOUT", message: `No agent started the stage within ${spec.startTimeoutSeconds} s of it being queued.`, hint: "See why it waited (waitReasons); start an agent that fits, or raise startTimeoutSeconds. Then retry.", exitCode: null, logTail: [] });
 }
 

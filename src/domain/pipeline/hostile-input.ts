@@ -1,6 +1,6 @@
 // What no document may hold, found before anything else looks at it: keys that reach prototypes, NUL, lone surrogates, endless nesting, what JSON cannot carry.
 
-import type { Problem } from "../errors.js";
+import { excerpt, type Problem } from "../errors.js";
 
 const MAX_DEPTH = 32;
 /** Longest key of an object, in characters: keys stand in paths and messages. */
@@ -35,7 +35,7 @@ function lookAtText(text: string): Finding | null {
 
 function lookAtKeys(value: object): Finding | null {
   const bad = Object.keys(value).find((key) => key === "__proto__" || key.length > MAX_KEY || key.includes("\0") || !key.isWellFormed());
-  return bad === undefined ? null : { at: [], code: "INVALID_KEY", message: `The key ${JSON.stringify(bad.length > 100 ? `${bad.slice(0, 100)}…` : bad)} is not allowed.`, hint: bad.length > MAX_KEY ? `A key has at most ${MAX_KEY} characters.` : "Rename it." };
+  return bad === undefined ? null : { at: [], code: "INVALID_KEY", message: `The key ${JSON.stringify(excerpt(bad))} is not allowed.`, hint: bad.length > MAX_KEY ? `A key has at most ${MAX_KEY} characters.` : "Rename it." };
 }
 
 function lookInside(items: readonly unknown[], depth: number): Finding | null {

@@ -123,9 +123,10 @@ export function isPlaceable(state: PipelineState, stage: StageState, at: number)
   return stage.status === "QUEUED" && stage.live === null && state.status !== "PAUSED" && state.cancelling === null && (stage.notBefore ?? 0) <= at;
 }
 
-/** The stage's next deadline, milliseconds since 1970; null when it has none. The end of a back-off is no deadline: the scheduler sees to it. */
+/** The stage's next deadline, milliseconds since 1970; null when it has none. The end of a back-off is no deadline: the scheduler
+ *  sees to it, and `queuedAt` is not before it. */
 export function nextTimerAt(stage: StageState, spec: StageSpec): number | null {
-  if (stage.status === "QUEUED" && stage.live === null) return Math.max(stage.queuedAt, stage.notBefore ?? 0) + spec.startTimeoutSeconds * 1000;
+  if (stage.status === "QUEUED" && stage.live === null) return stage.queuedAt + spec.startTimeoutSeconds * 1000;
   if (stage.status === "RUNNING" && spec.timeoutSeconds !== undefined && stage.live.stopping === null) {
     return (stage.live.startedAt ?? stage.live.offeredAt) + spec.timeoutSeconds * 1000;
   }

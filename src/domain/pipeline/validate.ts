@@ -90,12 +90,13 @@ function referenceProblems(stages: readonly (StageSpec | null)[], dag: Dag): Pro
   const targets = new Set<number>();
   const toJudge: { index: number; target: number; path: string; text: string }[] = [];
   for (const [index, stage] of stages.entries()) {
-    if (stage === null || problems.length > MAX_PROBLEMS) continue;
+    if (stage === null) continue;
     const inCondition = findReferences(stage.when?.value, `stages[${index}].when.value`);
     if (stage.when !== undefined && inCondition.length === 0) {
       problems.push(problem(`stages[${index}].when.value`, "INVALID_CONDITION", `The condition of stage "${stage.name}" compares a fixed text.`, "Write a reference: ${stages.<name>.outputs.<key>}."));
     }
     for (const { path, reference } of [...findReferences(stage.params, `stages[${index}].params`), ...inCondition]) {
+      if (problems.length > MAX_PROBLEMS) break;
       const text = excerpt(reference.text);
       const target = "stage" in reference ? dag.indexOf.get(reference.stage) : undefined;
       if (!("stage" in reference)) problems.push(problem(path, "INVALID_REFERENCE", `${text} ${reference.why}.`, null));

@@ -44,7 +44,7 @@ function countAhead(waiter: Waiter): number {
 function agentReasons(fleet: Fleet, one: StageClass, now: number): readonly string[] {
   const second = Math.floor(now / 1000);
   if (one.told === null || one.told.version !== fleet.version || one.told.second !== second) {
-    one.told = { version: fleet.version, second, reasons: [...neverReasons(fleet, one), ...eachAgent(fleet, one, now)].slice(0, MAX_REASONS) };
+    one.told = { version: fleet.version, second, reasons: [...neverReasons(fleet, one), ...eachAgent(fleet, one, second)].slice(0, MAX_REASONS) };
   }
   return one.told.reasons;
 }
@@ -60,8 +60,11 @@ function neverReasons(fleet: Fleet, one: StageClass): string[] {
   if (known.length === 0) return ["No agent is known. Start one with: trainyard agent"];
   const serving = known.filter((agent) => agent.poolOf(queue) !== null);
   if (serving.length === 0) return [`No agent serves queue "${queue}". Start one with TRAINYARD_AGENT_POOLS="${queue}=1", or add the queue to an agent's pools.`];
-  const offered = new Set(serving.flatMap((agent) => agent.view!.capabilities));
-  if (!offered.has(capability)) return [`No agent can run "${capability}" stages: those that serve queue "${queue}" ${offered.size === 0 ? "offer nothing" : `offer ${[...offered].sort().slice(0, 10).join(", ")}`}.`];
+  if (!serving.some((agent) => agent.view!.capabilities.includes(capability))) {
+    const offered = [...new Set(serving.flatMap((agent) => agent.view!.capabilities))].sort();
+    const more = offered.length > 10 ? ", …" : "";
+    return [`No agent can run "${capability}" stages: those that serve queue "${queue}" offer ${offered.length === 0 ? "nothing" : offered.slice(0, 10).join(", ")}${more}.`];
+  }
   if (nodes > 1 && one.capable < nodes) return [`Needs ${nodes} agents at once; ${one.capable === 0 ? "no agent" : `only ${count(one.capable, "agent")}`} could take a part even when idle.`];
   return [];
 }
@@ -72,16 +75,6 @@ function agentsFor(fleet: Fleet, { pinnedTo }: Requirement): AgentRecord[] {
 }
 
 // ── agent by agent ──────────────────────────────────────────────────────────────────────────────────
-
-/** One obstacle of one agent. Obstacles that read the same but for the agent are told together. */
-interface Obstacle {
-  readonly kind: keyof typeof KINDS;
-  readonly agent: AgentRecord;
-  /** After "Agent gpu-1", and after "Agent gpu-1 and 97 more agents". */
-  readonly text: string;
-  /** The whole sentence when only this agent has it. */
-  readonly alone?: string;
-}
 
 /** What is said of the agents left out, nearest to a cure first. */
 const KINDS = {
@@ -94,18 +87,38 @@ const KINDS = {
   capability: "cannot run such stages",
   queue: "do not serve the queue",
 } as const;
+type ObstacleKind = keyof typeof KINDS;
 
-function eachAgent(fleet: Fleet, one: StageClass, now: number): string[] {
-  const { requirement } = one;
-  const agents = agentsFor(fleet, requirement).filter((agent) => requirement.pinnedTo !== null || agent.poolOf(requirement.queue) !== null).sort((a, b) => (nameGoesBefore(a, b) ? -1 : 1));
-  const obstacles = agents.flatMap((agent) => obstaclesOf(agent, one, now));
-  const reasons = (Object.keys(KINDS) as (keyof typeof KINDS)[]).flatMap((kind) => sentences(kind, obstacles.filter((obstacle) => obstacle.kind === kind)));
-  const gang = requirement.nodes > 1 && one.open.size < requirement.nodes && one.capable >= requirement.nodes
-    ? [`Needs ${requirement.nodes} agents at once; ${one.open.size === 0 ? "none" : one.open.size} can take a part now.`] : [];
-  return [...gang, ...reasons];
+/** What keeps one agent from the stage. Obstacles of one kind and text are told together. */
+interface Obstacle {
+  readonly kind: ObstacleKind;
+  readonly agent: AgentRecord;
+  /** After "Agent gpu-1: " or "Agent gpu-1 and 97 more agents: ". */
+  readonly text: string;
+  /** The whole sentence, with more detail, when the agent is told alone. */
+  readonly alone?: () => string;
 }
 
-function obstaclesOf(agent: AgentRecord, one: StageClass, now: number): Obstacle[] {
+function eachAgent(fleet: Fleet, one: StageClass, second: number): string[] {
+  const { nodes } = one.requirement;
+  const byKind = new Map<ObstacleKind, Obstacle[]>();
+  for (const agent of agentsFor(fleet, one.requirement)) {
+    for (const obstacle of obstaclesOf(agent, one, second)) {
+      const same = byKind.get(obstacle.kind);
+      if (same === undefined) byKind.set(obstacle.kind, [obstacle]);
+      else same.push(obstacle);
+    }
+  }
+  // Said already of the whole fleet.
+  if (one.requirement.pinnedTo === null) {
+    byKind.delete("queue");
+    if (one.candidates.size === 0 && !byKind.has("label")) byKind.delete("capability");
+  }
+  const gang = nodes > 1 && one.open.size < nodes && one.capable >= nodes ? [`Needs ${nodes} agents at once; ${one.open.size === 0 ? "none" : one.open.size} can take a part now.`] : [];
+  return [...gang, ...(Object.keys(KINDS) as ObstacleKind[]).flatMap((kind) => sentences(kind, byKind.get(kind) ?? []))];
+}
+
+function obstaclesOf(agent: AgentRecord, one: StageClass, second: number): Obstacle[] {
   const view = agent.view!;
   const { requirement } = one;
   const candidate = agent.candidates.get(one);
@@ -117,8 +130,8 @@ function obstaclesOf(agent: AgentRecord, one: StageClass, now: number): Obstacle
   }
   if (view.status !== "ONLINE") {
     const status = view.status.toLowerCase();
-    const silent = view.status !== "DRAINING" && view.lastSeenAt !== null ? `, last heard of ${duration(now - view.lastSeenAt)} ago` : "";
-    return [{ kind: "status", agent, text: status, alone: `Agent ${agent.name} is ${status}${view.status === "DRAINING" ? " and takes no new work" : silent}.` }];
+    const silent = view.status !== "DRAINING" && view.lastSeenAt !== null ? `, last heard of ${duration((second - Math.floor(view.lastSeenAt / 1000)) * 1000)} ago` : "";
+    return [{ kind: "status", agent, text: status, alone: () => `Agent ${agent.name} is ${status}${view.status === "DRAINING" ? " and takes no new work" : silent}.` }];
   }
   if (candidate.fits) return candidate.keptFree ? [keptFree(candidate)] : [];
   const obstacles: Obstacle[] = [];
@@ -130,10 +143,12 @@ function obstaclesOf(agent: AgentRecord, one: StageClass, now: number): Obstacle
 function slotsBusy({ agent, pool, class: one }: Candidate): Obstacle {
   const { queue } = one.requirement;
   const busy = `${pool.used} of ${pool.concurrency} slots busy`;
-  const [first] = [...agent.occupations].filter((occupation) => pool.queues.includes(occupation.queue));
-  const others = pool.used > 1 ? ` and ${pool.used - 1} more` : "";
-  const by = first === undefined ? "" : ` with stage "${first.stage}" of pipeline ${first.pipelineId}${others}`;
-  return { kind: "slots", agent, text: `${busy} in queue "${queue}"`, alone: `Queue "${queue}" on agent ${agent.name}: ${busy}${by}.` };
+  const alone = () => {
+    const first = [...agent.occupations].find((occupation) => pool.queues.includes(occupation.queue));
+    const by = first === undefined ? "" : ` with stage "${first.stage}" of pipeline ${first.pipelineId}${pool.used > 1 ? ` and ${pool.used - 1} more` : ""}`;
+    return `Queue "${queue}" on agent ${agent.name}: ${busy}${by}.`;
+  };
+  return { kind: "slots", agent, text: `${busy} in queue "${queue}"`, alone };
 }
 
 function gpusMissing(candidate: Candidate): Obstacle {
@@ -161,20 +176,23 @@ function keptFree({ agent, pool, class: one }: Candidate): Obstacle {
   return { kind: "kept", agent, text: `kept free for stage "${stage.stage}" of pipeline ${stage.pipelineId}, which goes first and needs several things at once` };
 }
 
-function sentences(kind: keyof typeof KINDS, obstacles: readonly Obstacle[]): string[] {
-  // Few agents are told apart; many are told by what they share.
+function sentences(kind: ObstacleKind, obstacles: readonly Obstacle[]): string[] {
+  // Few agents are told one by one; many by what they share, the largest groups first.
   const apart = obstacles.length <= SHOWN_PER_KIND;
-  const groups = new Map<string, Obstacle[]>();
+  const groups = new Map<string, { first: Obstacle; size: number }>();
   for (const obstacle of obstacles) {
-    const key = apart ? (obstacle.alone ?? obstacle.text) : obstacle.text;
+    const key = apart && obstacle.alone !== undefined ? obstacle.agent.id : obstacle.text;
     const group = groups.get(key);
-    if (group === undefined) groups.set(key, [obstacle]);
-    else group.push(obstacle);
+    if (group === undefined) groups.set(key, { first: obstacle, size: 1 });
+    else {
+      group.size++;
+      if (nameGoesBefore(obstacle.agent, group.first.agent)) group.first = obstacle;
+    }
   }
-  const bySize = [...groups.values()].sort((a, b) => b.length - a.length);
-  const told = bySize.slice(0, SHOWN_PER_KIND).map(([first, ...more]) =>
-    more.length > 0 ? `Agent ${first!.agent.name} and ${count(more.length, "more agent")}: ${first!.text}.` : (first!.alone ?? `Agent ${first!.agent.name}: ${first!.text}.`));
-  const rest = bySize.slice(SHOWN_PER_KIND).reduce((sum, group) => sum + group.length, 0);
+  const bySize = [...groups.values()].sort((a, b) => b.size - a.size || (nameGoesBefore(a.first.agent, b.first.agent) ? -1 : 1));
+  const told = bySize.slice(0, SHOWN_PER_KIND).map(({ first, size }) =>
+    size > 1 ? `Agent ${first.agent.name} and ${count(size - 1, "more agent")}: ${first.text}.` : (first.alone?.() ?? `Agent ${first.agent.name}: ${first.text}.`));
+  const rest = bySize.slice(SHOWN_PER_KIND).reduce((sum, group) => sum + group.size, 0);
   return rest === 0 ? told : [...told, `And ${count(rest, "more agent")}: ${KINDS[kind]}.`];
 }
 

@@ -86,7 +86,7 @@ export class Fleet {
     const agent = known ?? new AgentRecord(view.id);
     if (known === undefined) this.#agents.set(view.id, agent);
     const change = agent.setView(view);
-    if (change !== "nothing") this.#version++;
+    if (change !== "nothing" || view.status !== "ONLINE") this.#version++; // of one that is away, lastSeenAt is told
     if (change === "shape") this.#recast(agent);
     else if (change === "capacity") this.#judge(agent);
   }
@@ -190,7 +190,7 @@ export class Fleet {
     return this.#agents.values();
   }
 
-  /** Rises with every change of an agent, an assignment or a claim. */
+  /** Rises with every change of an agent, an assignment or a claim: the reasons that lie with agents are the same until then. */
   get version(): number {
     return this.#version;
   }

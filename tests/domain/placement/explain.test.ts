@@ -74,7 +74,7 @@ test("however different the agents are, the reasons fit a page", () => {
   const agents = Array.from({ length: 200 }, (_, n) => agent(`n${String(n).padStart(3, "0")}`, {
     status: n % 5 === 0 ? "UNRESPONSIVE" : "ONLINE", lastSeenAt: n, labels: n % 5 === 1 ? { zone: `z${n}` } : { zone: "eu" }, gpus: gpus(n % 9), capabilities: n % 5 === 2 ? ["command"] : ["train"], pools: [{ queues: ["training"], concurrency: 1 + (n % 6) }],
   }));
-  const busy = (fleet: Fleet) => agents.forEach((view, n) => { for (let i = 0; i < n % 4; i++) fleet.occupy(assignment(`${n}-${i}`, waiting(`x${n}-${i}`), view.name, [i])); });
+  const busy = (fleet: Fleet) => agents.forEach((view, n) => { for (let i = 0; i <= n % 4; i++) fleet.occupy(assignment(`${n}-${i}`, waiting(`x${n}-${i}`), view.name, [i])); });
   const told = reasons(waiting(1, { resources: { gpus: 8, labels: { zone: "eu" } } }), agents, busy);
   expect(told.length).toBeLessThanOrEqual(MAX_REASONS);
   expect(told.filter((one) => /^And \d+ more agents: /.test(one)).length).toBeGreaterThan(1);

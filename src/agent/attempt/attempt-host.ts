@@ -1,0 +1,22 @@
+// What every attempt needs from the agent around it, as one record.
+
+import type { Logger } from "pino";
+import type { Journal } from "../journal/journal.js";
+import type { Spool } from "../journal/spool.js";
+
+export interface AttemptHost {
+  readonly journal: Journal;
+  readonly spool: Spool;
+  readonly log: Logger;
+  /** Absolute and real. */
+  readonly attemptsRoot: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly inheritedVariables: readonly string[];
+  readonly secretsFile: string | undefined;
+  /** Whether the host has GPUs, so that an attempt without any is kept off them. */
+  hostHasGpus(): boolean;
+  /** Processes of strangers on these GPUs, in words; null when they are free. */
+  gpusTaken(indices: readonly number[]): Promise<string | null>;
+  /** An error that the agent cannot live with: the journal's disk is gone. */
+  fatal(error: Error): void;
+}

@@ -1,0 +1,46 @@
+// A cleanup stage: deletes the checkpoints that the control plane chose, one report each. Repeating it is harmless: what is gone stays gone.
+
+import { deleteCheckpointFiles } from "../telemetry/checkpoint-files.js";
+import type { HeldAttempt } from "../journal/records.js";
+import type { AttemptHost } from "./attempt-host.js";
+import type { Outcome, RunningAttempt } from "./running-attempt.js";
+
+/** Runs the attempt. A stop takes effect between two checkpoints. */
+export function runCleanup(host: AttemptHost, held: HeldAttempt): RunningAttempt {
+  const { attemptId, fence, deletions } = held.assignment;
+  let stopped: Outcome | null = null;
+  let silent = false;
+  const run = async (): Promise<void> => {
+    if (!held.started) await host.spool.append([{ attemptId, fence, at: Date.now(), type: "started", command: null }]);
+    let deleted = 0;
+    let freedBytes = 0;
+    const failed: string[] = [];
+    for (const { checkpointId, path } of deletions) {
+      if (stopped !== null || silent) break;
+      let freed = 0;
+      let error: string | null = null;
+      try {
+        freed = await deleteCheckpointFiles(host.attemptsRoot, path);
+        deleted++;
+        freedBytes += freed;
+      } catch (thrown) {
+        error = (thrown as Error).message.slice(0, 2_000);
+        failed.push(checkpointId);
+      }
+      if (!silent) await host.spool.append([{ attemptId, fence, at: Date.now(), type: "checkpoint-deleted", checkpointId, freedBytes: freed, error }]);
+    }
+    if (silent) return;
+    await host.spool.append([{ attemptId, fence, at: Date.now(), type: "ended", outcome: stopped ?? { kind: "COMPLETED", outputs: { deleted, freedBytes, failed: failed.length } } }]);
+  };
+  const done = run().catch((error: unknown) => host.fatal(error as Error));
+  return {
+    done,
+    stop: (request) => { stopped ??= request.outcome; },
+    disown: () => { silent = true; },
+    leave: async () => {
+      silent = true;
+      await done;
+    },
+    owns: () => false,
+  };
+}
