@@ -103,12 +103,12 @@ export function attachWebSocket(server: Server, graphql: Graphql, options: { rea
     execute: (args) => (args as PreparedOperation).run(args),
     subscribe: (args) => graphql.subscribe(args) as never,
     onOperation: () => count(1),
+    onComplete: () => count(-1), // also after an error and when the socket goes
     onNext: (_context, _id, _payload, _args, result) => {
       const shared = result as Partial<SharedResult>;
       if (typeof shared.json === "function") return { toJSON: () => splice(shared.json!()) } as unknown as ExecutionResult; // W4
       return result.errors === undefined ? undefined : { ...result, errors: result.errors.map(withoutHttp) };
     },
-    onComplete: () => undefined,
   });
 
   // W4. What stands for a shared text in a frame that is being made; frames are made and sent without a pause between.
@@ -210,6 +210,7 @@ function openLine(socket: WebSocket, limits: WebSocketLimits): Line {
       if (waiting++ === 0) progressAt = Date.now();
       return new Promise((resolve) => socket.send(frame, () => { // also called, with an error, when the socket is gone
         waiting--;
+        progressAt = Date.now();
         resolve();
       }));
     },
