@@ -17,7 +17,7 @@ create table pipelines (
   created_at timestamptz not null,
   started_at timestamptz,
   finished_at timestamptz
-);
+) with (fillfactor = 60);
 create index pipelines_by_age on pipelines (created_at desc, id desc);
 create index pipelines_open on pipelines (id) where status in ('PENDING', 'RUNNING', 'PAUSED');
 create index pipelines_finished on pipelines (finished_at) where finished_at is not null;
@@ -36,10 +36,9 @@ create table stages (
   -- The next back-off end or deadline, when there is one.
   timer_at timestamptz,
   unique (pipeline_id, position)
-) with (fillfactor = 70);
+) with (fillfactor = 50);
 create unique index stages_by_name on stages (pipeline_id, name);
-create index stages_waiting on stages (pipeline_id) where status in ('QUEUED', 'RUNNING');
-create index stages_timer on stages (timer_at) where timer_at is not null;
+-- No index holds what changes as stages move (status, phase, timer_at): every move stays a heap-only update. What waits is found through pipelines_open.
 create index stages_training on stages (id desc) where kind = 'train';
 
 -- Dense over all pipelines, in commit order: the counter is taken last in each transaction, one increment per batch.

@@ -26,7 +26,6 @@ const GROUPS = [
 const COMPOSE: readonly { name: string; standard: string; description: string }[] = [
   { name: "TRAINYARD_POSTGRES_PASSWORD", standard: "", description: "Required: password of the database. Letters and digits only, for it becomes part of a URL: openssl rand -hex 24" },
   { name: "TRAINYARD_REDIS_PASSWORD", standard: "", description: "Required: password of the control plane's Redis user. Letters and digits only: openssl rand -hex 24" },
-  { name: "TRAINYARD_AGENT_TOKEN", standard: "", description: "Agent token, for the profiles agent and gpu; docs/operations.md shows how to make one." },
   { name: "TRAINYARD_PUBLISH", standard: "127.0.0.1:7070", description: "Address and port of the host on which the control plane is published." },
   { name: "TRAINYARD_GPU_BASE_IMAGE", standard: "nvidia/cuda:12.8.1-runtime-ubuntu24.04", description: "Image that the GPU agent is built on: one that holds your Python, torch and verl." },
 ];
@@ -61,7 +60,7 @@ export const environmentExample: Document = {
       });
       return `# ── ${title.toLowerCase()} ${"─".repeat(60 - title.length)}\n\n${lines.join("\n\n")}`;
     });
-    const compose = COMPOSE.filter(({ name }) => !seen.has(name) || name === "TRAINYARD_AGENT_TOKEN").map(({ name, standard, description }) => `# ${description}\n${standard === "" ? "" : "#"}${name}=${standard}`);
+    const compose = COMPOSE.map(({ name, standard, description }) => `# ${description}\n${standard === "" ? "" : "#"}${name}=${standard}`);
     return [
       "# Copy to .env and change what you need: docker compose reads that file by itself; elsewhere load it with `set -a; . ./.env; set +a`.",
       "# A line that is commented out shows the default. Made by `npm run generate` from src/config.ts: do not edit.",

@@ -195,7 +195,7 @@ export class Dispatcher implements Scheduler {
     const assignments = await client.query<{ attempt_id: AttemptId; agent_id: AgentId; pipeline_id: PipelineId; stage_id: StageId; stage: string; queue: string; gpus: number[] }>(
       "select a.attempt_id, a.agent_id, a.pipeline_id, s.id as stage_id, a.stage, s.queue, array(select gpu_index from gpu_holds g where g.attempt_id = a.attempt_id and g.agent_id = a.agent_id) as gpus from assignments a join stages s on s.pipeline_id = a.pipeline_id and s.name = a.stage");
     for (const row of assignments.rows) this.#occupy(fleet, { attemptId: row.attempt_id, pipelineId: row.pipeline_id, stageId: row.stage_id, stage: row.stage, agentId: row.agent_id, queue: row.queue, gpus: row.gpus });
-    const waiting = await client.query<{ pipeline_id: PipelineId }>("select distinct pipeline_id from stages where status in ('QUEUED', 'RUNNING')");
+    const waiting = await client.query<{ pipeline_id: PipelineId }>("select id as pipeline_id from pipelines where status in ('PENDING', 'RUNNING', 'PAUSED')");
     const unread = waiting.rows.map((row) => row.pipeline_id).filter((id) => !states.has(id));
     for (let start = 0; start < unread.length; start += READ_AT_ONCE) {
       for (const state of (await loadPipelines(client, unread.slice(start, start + READ_AT_ONCE))).values()) await this.#sync(client, state, undefined, fleet);

@@ -24,7 +24,7 @@ const types: pg.CustomTypesConfig = {
 /** Opens a pool of at most `size` connections. Connects lazily; `close` waits for queries under way. */
 export function openDatabase(options: { url: string; size: number; log: Pick<Logger, "warn"> }): OpenedDatabase {
   const pool = new pg.Pool({ connectionString: options.url, max: options.size, types, application_name: "trainyard", connectionTimeoutMillis: 10_000 });
-  const onError = (error: Error) => options.log.warn({ err: error }, "a Postgres connection was lost; its transaction is void and the next query opens another");
+  const onError = (error: Error) => options.log.warn({ reason: error.message, code: (error as { code?: string }).code }, "a Postgres connection was lost; its transaction is void and the next query opens another");
   pool.on("connect", (client) => client.on("error", onError));
   pool.on("error", onError);
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });

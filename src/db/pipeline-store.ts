@@ -88,7 +88,7 @@ export async function append(client: Client, batch: Append): Promise<number | nu
   return rows[0]?.last ?? null;
 }
 
-function valuesOf(batch: Append): string[] {
+function valuesOf(batch: Append): (string | number)[] {
   const pipelines = batch.created.map(({ state, by }) => ({
     id: state.id, name: state.spec.name, status: state.status, labels: state.spec.labels, spec: state.spec, seq: state.seq, stage_count: state.stages.length, forked_from: state.forkedFrom, created_by: by,
     created_at: time(state.createdAt), started_at: time(state.startedAt), finished_at: time(state.finishedAt), error: state.error,
@@ -110,7 +110,7 @@ function valuesOf(batch: Append): string[] {
     return { i: index + 1, pipeline_id: pipelineId, seq, type, stage: "stage" in event ? event.stage : null, payload: { ...payload, stage: undefined }, at: time(at) };
   });
   const gpus = batch.assignments.flatMap((row) => row.gpus.map((gpu) => ({ agent_id: row.agent_id, gpu_index: gpu, attempt_id: row.attempt_id })));
-  return [pipelines, newStages, changes, stageChanges, batch.attempts, batch.assignments, gpus, batch.watermarks, events].map((rows) => JSON.stringify(rows));
+  return [...[pipelines, newStages, changes, stageChanges, batch.attempts, batch.assignments, gpus, batch.watermarks, events].map((rows) => JSON.stringify(rows)), events.length];
 }
 
 function time(ms: number | null): string | null {
@@ -161,10 +161,10 @@ with new_pipelines as (
 ), watermarks as (
   update agents a set watermark = x.watermark from json_to_recordset($8::json) as x (id text, watermark bigint) where a.id = x.id
 ), counter as (
-  update event_counter set position = position + json_array_length($9::json) where json_array_length($9::json) > 0 returning position
+  update event_counter set position = position + $10::bigint where $10::bigint > 0 returning position
 ), new_events as (
   insert into events (position, pipeline_id, seq, type, stage, payload, at)
-  select counter.position - json_array_length($9::json) + x.i, x.pipeline_id, x.seq, x.type, x.stage, x.payload, x.at
+  select counter.position - $10::bigint + x.i, x.pipeline_id, x.seq, x.type, x.stage, x.payload, x.at
   from counter, json_to_recordset($9::json) as x (i bigint, pipeline_id text, seq bigint, type text, stage text, payload jsonb, at timestamptz)
 )
 select position as last from counter`;

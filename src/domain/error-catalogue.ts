@@ -39,9 +39,12 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   MISSING_FIELD: { meaning: "A field that is needed is not there.", action: "Add it; docs/pipeline.md lists the fields." },
   UNKNOWN_FIELD: { meaning: "There is no such field at this place.", action: "Correct the spelling; the nearest known name is given." },
   INVALID_FIELD: { meaning: "The value does not fit the field.", action: "The message says what fits." },
+  INVALID_VALUE: { meaning: "A value cannot be meant here, or is none that JSON can carry.", action: "The message says what is expected." },
   INVALID_TEXT: { meaning: "A text holds a NUL character or half of a surrogate pair.", action: "Save the file as UTF-8 and remove the character." },
   INVALID_KEY: { meaning: "A key reads __proto__, or holds characters no key may hold.", action: "Rename it." },
+  INVALID_VALUE: { meaning: "A value is nothing that JSON can carry, such as NaN.", action: "Write a finite number, or a text." },
   TOO_DEEP: { meaning: "Values are nested deeper than is accepted.", action: "Flatten them, or pass the path of a file." },
+  TOO_MANY_STAGES: { meaning: "The pipeline has more stages than is accepted.", action: "Split it into several pipelines." },
   DUPLICATE_STAGE: { meaning: "Two stages have the same name.", action: "Give each a name of its own." },
   SELF_DEPENDENCY: { meaning: "A stage depends on itself.", action: "Remove the dependency." },
   UNKNOWN_DEPENDENCY: { meaning: "dependsOn names a stage the pipeline does not have.", action: "Correct the name; the nearest one is given." },
@@ -50,7 +53,9 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   UNKNOWN_REFERENCE: { meaning: "A reference names a stage the pipeline does not have.", action: "Correct the name; the nearest one is given." },
   REFERENCE_NOT_UPSTREAM: { meaning: "A stage reads the outputs of a stage it does not depend on, directly or through others.", action: "Add that stage to dependsOn." },
   INVALID_CONDITION: { meaning: "The condition of a stage compares a fixed text.", action: "Refer to an output of an upstream stage." },
+  SYNTAX: { meaning: "The file is no YAML or JSON.", action: "Correct the line that the command line shows." },
   UNKNOWN_STAGE: { meaning: "A cleanup stage names a stage the pipeline does not have.", action: "Correct the name." },
+  MORE_PROBLEMS: { meaning: "There are more problems than one answer lists.", action: "Correct those that are listed, and validate again." },
 };
 
 /** Refusals of the API, of the agent endpoints and of the commands: `DomainError.code`, `extensions.code`, `code` of a JSON body. */
@@ -77,6 +82,16 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   STAGE_NOT_PLACEABLE: { meaning: "The stage no longer waits for an agent.", action: "Nothing: the scheduler met a state that had just changed." },
   NOT_WAITING_APPROVAL: { meaning: "The stage does not wait for an approval.", action: "Check the stage's name and status." },
 
+  REQUEST_ID_REUSED: { meaning: "The request id was used before, for a different request.", action: "Choose a new id for a new request; repeat an id only with the same one." },
+  CHECKPOINT_PINNED: { meaning: "A pinned checkpoint is not deleted.", action: "Unpin it first." },
+  CHECKPOINT_DELETED: { meaning: "The checkpoint's files are gone already.", action: "Nothing to do." },
+  CHECKPOINT_GONE: { meaning: "The checkpoint is deleted, or is being deleted by its agent.", action: "Choose another one of the stage." },
+
+  DOCUMENT_LIMIT: { meaning: "The GraphQL document is deeper, longer or more costly than one request may be.", action: "Ask for less at a time; the message names the limit." },
+  TOO_MANY_OPERATIONS: { meaning: "One WebSocket has as many operations under way as it may have.", action: "Complete some, or open another connection." },
+  METHOD_NOT_ALLOWED: { meaning: "Agent endpoints take POST only.", action: "Use a client of the agent protocol." },
+  TOO_LARGE: { meaning: "The body of a request is larger than is read.", action: "Send less at a time." },
+
   CONFIG_INVALID: { meaning: "Variables of the environment cannot be used; the message names every one.", action: "Correct them; docs/configuration.md lists what each may hold." },
   MIGRATION_CHANGED: { meaning: "A migration that was applied to the database reads differently in this installation.", action: "Install the released version again; make changes in a new file." },
   MIGRATION_UNKNOWN: { meaning: "The database was migrated by a newer version than this one.", action: "Run the newer version, or restore a backup from before the upgrade." },
@@ -93,6 +108,7 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
 
   AGENT_NAME_TAKEN: { meaning: "Another living process runs under this agent's name.", action: "Give each agent a name of its own (TRAINYARD_AGENT_NAME), or stop the other one." },
   SESSION_OVER: { meaning: "The agent's session was replaced or forgotten.", action: "Nothing: the agent opens another by itself." },
+  UNKNOWN_EPOCH: { meaning: "Reports belong to a journal that the control plane does not expect.", action: "Nothing: the agent opens a new session by itself." },
   TOKEN_REVOKED: { meaning: "The token has been revoked.", action: "Create another." },
   JOURNAL_FULL: { meaning: "The disk under the agent's directory is full; logs and metrics wait in their files.", action: "Free space. The ends of attempts are still recorded, from a reserve." },
   JOURNAL_DAMAGED: { meaning: "The agent's journal cannot be read in the middle, where no interrupted write explains it.", action: "Check the disk; the message says what to move away, and what that costs." },

@@ -108,7 +108,7 @@ export class Caretaker {
   /** Fires deadlines that have passed: schedule-to-start and start-to-close. */
   async sweepDeadlines(): Promise<void> {
     const { rows } = await this.#options.pool.query<{ pipeline_id: PipelineId; name: string }>(
-      "select s.pipeline_id, s.name from stages s join pipelines p on p.id = s.pipeline_id where s.timer_at <= now() and p.status <> 'PAUSED' order by s.timer_at limit $1", [SWEEP_LIMIT]);
+      "select s.pipeline_id, s.name from pipelines p join stages s on s.pipeline_id = p.id where p.status in ('PENDING', 'RUNNING') and s.timer_at <= now() limit $1", [SWEEP_LIMIT]);
     await Promise.all(rows.map((row) => this.#order(row.pipeline_id, { type: "FireTimer", at: Date.now(), stage: row.name })));
   }
 

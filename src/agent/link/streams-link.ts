@@ -29,17 +29,14 @@ export async function openStreamsLink(options: { redis: NonNullable<SessionOpene
   void reading.value.over.then(close); // one gone: the link is over (K3)
   void writing.value.over.then(close);
   const reader = streamReader(reading.value, AGENT_GROUP);
-  let first = true;
 
   return {
     kind: "streams",
     async receive() {
       const { entries, recreated } = await reader.read({ keys: [redis.ordersKey], blockMs: BLOCK_MS, count: READ_COUNT });
-      const mayHaveLost = recreated.length > 0 && !first;
-      first = false;
       return {
         orders: entries.flatMap(ordersIn),
-        mayHaveLost: mayHaveLost || entries.some((entry) => entry.batch === null),
+        mayHaveLost: recreated.length > 0 || entries.some((entry) => entry.batch === null),
         acknowledge: () => {
           if (entries.length > 0) acknowledge(writing.value, AGENT_GROUP, entries).catch(close); // T2
         },

@@ -24,8 +24,9 @@ export class StageTable<T> {
     return item;
   }
 
-  /** A table equal to this one but at `index`. */
+  /** A table equal to this one but at `index`; a position outside the table throws. */
   with(index: number, item: T): StageTable<T> {
+    this.at(index);
     const which = Math.floor(index / BLOCK);
     const block = this.#blocks[which]!.slice();
     block[index % BLOCK] = item;

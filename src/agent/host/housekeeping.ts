@@ -1,0 +1,43 @@
+// Removes the directories of attempts that ended long ago and hold no checkpoint.
+
+import { existsSync, readFileSync } from "node:fs";
+import { readdir, rm, rmdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+/** How often it looks, in milliseconds. */
+export const HOUSEKEEPING_EVERY_MS = 3_600_000;
+
+/** Removes what ended more than `keepDays` ago, unless `isHeld` says that the attempt goes on. Resolves with the removed directories. */
+export async function removeOldAttempts(options: { attemptsRoot: string; keepDays: number; now: number; isHeld: (directory: string) => boolean }): Promise<string[]> {
+  const { attemptsRoot, keepDays, now, isHeld } = options;
+  if (keepDays === 0) return [];
+  const removed: string[] = [];
+  for (const pipeline of await namesIn(attemptsRoot)) {
+    for (const stage of await namesIn(join(attemptsRoot, pipeline))) {
+      for (const number of await namesIn(join(attemptsRoot, pipeline, stage))) {
+        const directory = join(attemptsRoot, pipeline, stage, number);
+        if (isHeld(directory) || holdsCheckpoint(directory)) continue;
+        const changed = await stat(join(directory, "exit.json")).catch(() => stat(directory)).catch(() => null);
+        if (changed === null || now - changed.mtimeMs < keepDays * 86_400_000) continue;
+        await rm(directory, { recursive: true, force: true });
+        removed.push(directory);
+      }
+      await rmdir(join(attemptsRoot, pipeline, stage)).catch(() => undefined); // only when empty
+    }
+    await rmdir(join(attemptsRoot, pipeline)).catch(() => undefined);
+  }
+  return removed;
+}
+
+/** Whether a checkpoint that was reported from here still exists. */
+function holdsCheckpoint(directory: string): boolean {
+  try {
+    return readFileSync(join(directory, "checkpoints"), "utf8").split("\n").filter((line) => line !== "").some((line) => existsSync(JSON.parse(line) as string));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ENOENT"; // unreadable: keep
+  }
+}
+
+function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch(() => []);
+}

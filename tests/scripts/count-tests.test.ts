@@ -1,0 +1,33 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, inject, test } from "vitest";
+import { packagePath } from "../../src/package-root.js";
+
+function count(results: unknown): Promise<{ code: number; lastLine: string; text: string }> {
+  const file = join(mkdtempSync(join(inject("runFolder"), "count-")), "results.json");
+  if (results !== null) writeFileSync(file, JSON.stringify(results));
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, [packagePath("scripts/count-tests.mjs"), file], (_, text) => resolve({ code: child.exitCode ?? -1, lastLine: text.trimEnd().split("\n").at(-1)!, text }));
+  });
+}
+
+const suite = (status: string, ...tests: string[]) => ({ status, assertionResults: tests.map((test, index) => ({ status: test, fullName: `test ${index}` })) });
+
+test("what passed and failed is counted, and a failure is a failure", async () => {
+  expect(await count({ testResults: [suite("passed", "passed", "passed"), suite("failed", "passed", "failed")] })).toMatchObject({ code: 1, lastLine: "3 passed, 1 failed" });
+});
+
+test("tests that did not run are named, and are neither passed nor failed", async () => {
+  const { code, lastLine, text } = await count({ testResults: [suite("passed", "passed", "skipped")] });
+  expect({ code, lastLine }).toEqual({ code: 0, lastLine: "1 passed, 0 failed" });
+  expect(text).toContain("not run: test 1");
+});
+
+test("a file that could not be loaded counts as a failure", async () => {
+  expect(await count({ testResults: [suite("passed", "passed"), suite("failed")] })).toMatchObject({ code: 1, lastLine: "1 passed, 1 failed" });
+});
+
+test("no results at all are a failure", async () => {
+  expect(await count(null)).toMatchObject({ code: 1, lastLine: "0 passed, 1 failed" });
+});
