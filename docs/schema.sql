@@ -314,9 +314,7 @@ CREATE TABLE stages (
   CONSTRAINT stages_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES pipelines(id) ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX stages_by_name ON stages USING btree (pipeline_id, name);
-CREATE INDEX stages_timer ON stages USING btree (timer_at) WHERE (timer_at IS NOT NULL);
 CREATE INDEX stages_training ON stages USING btree (id DESC) WHERE (kind = 'train'::text);
-CREATE INDEX stages_waiting ON stages USING btree (pipeline_id) WHERE (status = ANY (ARRAY['QUEUED'::text, 'RUNNING'::text]));
 
 CREATE TABLE tokens (
   id text COLLATE "C" NOT NULL,

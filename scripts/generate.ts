@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { packagePath } from "../src/package-root.js";
 import type { Document } from "./documents/document.js";
+import { commandLineReference } from "./documents/command-line.js";
 import { configurationReference, environmentExample } from "./documents/configuration.js";
 import { databaseSchema } from "./documents/database-schema.js";
 import { errorReference } from "./documents/errors.js";
@@ -13,7 +14,7 @@ import { pipelineJsonSchema, pipelineReference } from "./documents/pipeline.js";
 
 /** Every generated file. */
 export const DOCUMENTS: readonly Document[] = [
-  environmentExample, configurationReference, pipelineReference, pipelineJsonSchema, errorReference, graphqlSchema, databaseSchema,
+  environmentExample, configurationReference, pipelineReference, pipelineJsonSchema, errorReference, commandLineReference, graphqlSchema, databaseSchema,
 ];
 
 /** The files whose text is not what their sources say, and why; writes nothing. */

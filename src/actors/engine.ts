@@ -58,6 +58,9 @@ export interface CommittedBatch {
   readonly position: number | null;
   readonly telemetryStages: readonly StageId[];
   readonly points: number;
+  readonly logBytes: number;
+  /** When the oldest report of the batch was made, by its agent's clock; null without reports. */
+  readonly reportedAt: number | null;
   readonly watermarks: ReadonlyMap<AgentId, { readonly epoch: string; readonly watermark: number }>;
 }
 
@@ -170,7 +173,7 @@ export class Engine {
       await batch.open(client);
       await batch.decideAll();
       if (this.scheduler !== null) await this.scheduler.placeWithin(batch);
-      const { position, stageIds, points } = await batch.write();
+      const { position, stageIds, points, logBytes } = await batch.write();
       failpoint("before-commit");
       try {
         await client.query("commit");
@@ -179,7 +182,7 @@ export class Engine {
         if (!(await this.#wasCommitted(batch, position))) throw error;
       }
       failpoint("after-commit-before-publish");
-      return { ledger: batch.ledger, position, telemetryStages: stageIds, points, watermarks: batch.watermarks };
+      return { ledger: batch.ledger, position, telemetryStages: stageIds, points, logBytes, reportedAt: batch.reportedAt, watermarks: batch.watermarks };
     } catch (error) {
       if (broken === undefined) await client.query("rollback").catch((failure: unknown) => { broken = failure as Error; });
       throw error;
@@ -210,6 +213,7 @@ const KNOWN_ATTEMPTS = 50_000;
 class Batch implements BatchTransaction {
   readonly ledger = new Ledger();
   readonly at = Date.now();
+  reportedAt: number | null = null;
   readonly touched = new Set<PipelineId>();
   readonly watermarks = new Map<AgentId, { epoch: string; watermark: number }>();
   readonly states = new Map<PipelineId, PipelineState>();
@@ -347,6 +351,7 @@ class Batch implements BatchTransaction {
         refused.set(report.attemptId, { attemptId: report.attemptId, fence: report.fence, message: error.message });
       }
       inbox.watermark = report.n;
+      this.reportedAt = Math.min(this.reportedAt ?? report.at, report.at);
       this.ledger.advanceWatermark(item.agentId, report.n);
     }
     this.#answers.push(() => item.resolve({ watermark: inbox.watermark, refused: [...refused.values()] }));
@@ -372,7 +377,7 @@ class Batch implements BatchTransaction {
     this.#telemetry.push({ stageId: known.stageId, pipelineId: known.pipelineId, attemptId: report.attemptId, attempt: report.fence, agentId, report });
   }
 
-  async write(): Promise<{ position: number | null; stageIds: readonly StageId[]; points: number }> {
+  async write(): Promise<{ position: number | null; stageIds: readonly StageId[]; points: number; logBytes: number }> {
     const telemetry = this.#telemetry.length === 0 ? { stageIds: [], points: 0 } : await ingestTelemetry(this.client, this.#telemetry, new Date(this.at), this.#ingest);
     const watched = this.#telemetry.filter((item) => item.report.type === "log" || item.report.type === "metrics").map((item) => item.attemptId);
     if (watched.length > 0) await this.client.query({ name: "sign-of-life", text: "update assignments set active_at = now() where attempt_id = any($1::text[]) and silence_limit_seconds is not null", values: [[...new Set(watched)]] });
@@ -382,7 +387,7 @@ class Batch implements BatchTransaction {
     }
     const batch = this.ledger.toAppend();
     const position = batch.events.length + batch.watermarks.length === 0 ? null : await append(this.client, batch);
-    return { position, ...telemetry };
+    return { position, ...telemetry, logBytes: this.#telemetry.reduce((sum, { report }) => sum + (report.type === "log" ? Buffer.byteLength(report.text) : 0), 0) };
   }
 
   settle(position: number | null): void {

@@ -58,7 +58,7 @@ test("a cleanup stage that names the stage says which metric tells the best", as
 test("only the agent that holds a checkpoint can say that it is gone; an error is kept and the order may be given again", async () => {
   const attempt = await newAttempt();
   await world.report([saved(attempt, 1)]);
-  const [{ id }] = (await list(attempt)) as [{ id: Parameters<typeof markOrdered>[1] }];
+  const { id } = (await list(attempt))[0]!;
   const order = await markOrdered(world.opened.db, id, new Date());
   expect(order).toEqual({ agentId: attempt.agentId, attemptId: attempt.attemptId, fence: 1, path: "/out/1/step-1" });
   const gone = (by: AttemptOf, error: string | null) => item(by, { type: "checkpoint-deleted", checkpointId: id, freedBytes: 0, error });
@@ -94,7 +94,7 @@ test("a cleanup is planned per agent, keeps best, last and pinned ones and what 
   const rows = await list(first);
   await pinCheckpoint(world.opened.db, rows[2]!.id, true);
   const reading = await world.attempt(score!, { status: "RUNNING" });
-  await world.opened.pool.query("insert into assignments (attempt_id, agent_id, pipeline_id, stage, fence, rank, pool, status, body, offered_at, published_at, lease_renewed_at) values ($1, $2, $3, 'score', 1, 0, '', 'RUNNING', $4, now(), now(), now())",
+  await world.opened.pool.query("insert into assignments (attempt_id, agent_id, pipeline_id, stage, fence, rank, status, body, offered_at, published_at, lease_renewed_at) values ($1, $2, $3, 'score', 1, 0, 'RUNNING', $4, now(), now(), now())",
     [reading.attemptId, reading.agentId, reading.pipelineId, JSON.stringify({ kind: "evaluate", params: { run: ["eval.py", "--model=/out/1/step-1/"] } })]);
   const params = cleanupParamsSchema.parse({ stages: ["train", "absent"], metric: "loss" });
   const plan = await cleanupPlan(world.opened.db, train!.pipelineId, params);

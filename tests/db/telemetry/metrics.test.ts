@@ -45,7 +45,7 @@ test("after any order of batches, with repetitions, the stored roll-ups equal th
     const attempt = await newAttempt();
     for (const batch of sent) await world.report([metrics(attempt, { m: batch })]);
     const expected = new Map(sent.flat().map(([step, v]) => [step, v]));
-    const [{ points }] = (await read(attempt, { maxPoints: 5_000 })) as [{ points: Point[] }];
+    const { points } = (await read(attempt, { maxPoints: 5_000 }))[0]!;
     expect(values(points)).toEqual([...expected].sort(([a], [b]) => a - b));
     const stored = await world.opened.db.selectFrom("metric_blocks").innerJoin("metric_series", "id", "series_id").selectAll("metric_blocks").where("stage_id", "=", attempt.stageId).orderBy("block").execute();
     expect(stored.map((b) => ({
@@ -61,7 +61,7 @@ test("a long series comes from roll-ups: bounded, with its spike, its NaN and it
   const attempt = await newAttempt();
   const value = (step: number) => (step === 12_345 ? 1e6 : step === 23_456 ? NaN : step % 100);
   await world.report([metrics(attempt, { loss: ramp(0, 40_000, value) })]);
-  const [{ points }] = (await read(attempt, { maxPoints: 200 })) as [{ points: Point[] }];
+  const { points } = (await read(attempt, { maxPoints: 200 }))[0]!;
   expect(points.length).toBeLessThanOrEqual(200);
   expect(points.map((p) => p.step)).toContain(12_345);
   expect(points.some((p) => p.step === 23_456 && Number.isNaN(p.value))).toBe(true);

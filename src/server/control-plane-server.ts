@@ -1,0 +1,107 @@
+// One control-plane process: the actors, GraphQL, the agents' endpoints and the figures for Prometheus over one database, behind one HTTP server.
+
+import type { Logger } from "pino";
+import { createAuthenticator } from "../access/authenticator.js";
+import { startActors } from "../actors/actors.js";
+import type { CommittedBatch } from "../actors/engine.js";
+import type { ServerConfig } from "../config.js";
+import { openDatabase, type Db } from "../db/database.js";
+import { queueOf } from "../domain/pipeline/spec.js";
+import { agentEndpoints } from "./agent-endpoints.js";
+import { createGraphql } from "./graphql.js";
+import { createHttpServer } from "./http.js";
+import { createMetrics, type Metrics } from "./prometheus.js";
+import { createReadiness } from "./readiness.js";
+
+export interface ControlPlaneServer {
+  /** The GraphQL endpoint. */
+  readonly url: string;
+  readonly wsUrl: string;
+  readonly port: number;
+  /** Ends streams, finishes what was taken, closes the database. May be called twice. */
+  close(): Promise<void>;
+}
+
+const QUEUES_EVERY_MS = 5_000;
+
+/** Starts on a migrated database; `config.DATABASE_URL` must be set. */
+export async function startControlPlaneServer({ config, log }: { config: ServerConfig; log: Logger }): Promise<ControlPlaneServer> {
+  const databaseUrl = config.DATABASE_URL;
+  if (databaseUrl === undefined) throw new Error("startControlPlaneServer needs DATABASE_URL");
+  const database = openDatabase({ url: databaseUrl, size: config.TRAINYARD_POOL_SIZE, log });
+  const metrics = createMetrics();
+  const actors = startActors({
+    database, databaseUrl, log,
+    redis: config.REDIS_URL === undefined ? null : { address: { url: config.REDIS_URL, username: null, password: null }, agentUrl: withoutCredentials(config.TRAINYARD_AGENT_REDIS_URL ?? config.REDIS_URL), prefix: config.TRAINYARD_REDIS_PREFIX },
+    leaseTtlMs: config.TRAINYARD_LEASE_TTL_MS, renewEveryMs: config.TRAINYARD_RENEW_EVERY_MS, unresponsiveAfterMs: config.TRAINYARD_UNRESPONSIVE_AFTER_MS, startGraceMs: config.TRAINYARD_START_GRACE_MS,
+    republishAfterMs: config.TRAINYARD_REPUBLISH_AFTER_MS, sweepEveryMs: config.TRAINYARD_SWEEP_EVERY_MS, logLimitBytes: config.TRAINYARD_LOG_LIMIT_BYTES,
+    retention: { eventDays: config.TRAINYARD_EVENT_RETENTION_DAYS, metricDays: config.TRAINYARD_METRIC_RETENTION_DAYS, logDays: config.TRAINYARD_LOG_RETENTION_DAYS, checkpointDays: config.TRAINYARD_CHECKPOINT_RETENTION_DAYS },
+    observe: (batch) => record(metrics, batch),
+  });
+  const authenticator = createAuthenticator({ db: database.db, log });
+  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, log, config });
+  const http = createHttpServer({
+    graphql, metrics, config, log, readiness: createReadiness({ db: database.db }), agents: agentEndpoints({ gateway: actors.gateway, authenticator, log }),
+  });
+  const depths = setInterval(() => void readQueues(database.db).then((queues) => metrics.queues(queues)).catch((error: unknown) => log.debug({ err: error }, "queue depths could not be read")), QUEUES_EVERY_MS);
+
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => closing ??= (async () => {
+    clearInterval(depths);
+    await http.close();
+    await actors.stop();
+    authenticator.stop();
+    await database.close();
+  })();
+  try {
+    const { url, wsUrl, port } = await http.listen();
+    log.info({ url, redis: config.REDIS_URL !== undefined }, "the control plane is ready");
+    return { url, wsUrl, port, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function record(metrics: Metrics, batch: CommittedBatch): void {
+  const { events, states } = batch.ledger;
+  if (events.length > 0) metrics.eventsCommitted(events.length);
+  if (batch.points > 0) metrics.pointsIngested(batch.points);
+  if (batch.logBytes > 0) metrics.logBytesIngested(batch.logBytes);
+  if (batch.reportedAt !== null) metrics.ingestLag((Date.now() - batch.reportedAt) / 1_000);
+  for (const { pipelineId, event } of events) {
+    if (!("stage" in event)) continue;
+    const status = STATUS_AFTER[event.type];
+    const state = states.get(pipelineId)!;
+    const index = state.dag.indexOf.get(event.stage)!;
+    if (status !== undefined) metrics.stageTransition(state.spec.stages[index]!.kind, status);
+    const stage = state.stages.at(index);
+    if (event.type === "AttemptOffered" && stage.status === "QUEUED") metrics.waited(queueOf(state.spec.stages[index]!), (event.at - stage.queuedAt) / 1_000);
+  }
+}
+
+const STATUS_AFTER: Readonly<Record<string, string>> = {
+  StageQueued: "QUEUED", AttemptStarted: "RUNNING", StageCompleted: "COMPLETED", StageReused: "COMPLETED", StageFailed: "FAILED", StageCancelled: "CANCELLED", StageSkipped: "SKIPPED", StagePaused: "PAUSED",
+  StageWaitingApproval: "WAITING_APPROVAL", StageReset: "PENDING",
+};
+
+async function readQueues(db: Db): Promise<{ queue: string; waiting: number; running: number }[]> {
+  const rows = await db.selectFrom("pipelines as p").innerJoin("stages as s", "s.pipeline_id", "p.id").where("p.status", "in", ["PENDING", "RUNNING", "PAUSED"]).where("s.status", "in", ["QUEUED", "RUNNING"])
+    .select(["s.queue", "s.status"]).select((eb) => eb.fn.countAll<number>().as("count")).groupBy(["s.queue", "s.status"]).execute();
+  const queues = new Map<string, { queue: string; waiting: number; running: number }>();
+  for (const row of rows) {
+    const queue = queues.get(row.queue) ?? { queue: row.queue, waiting: 0, running: 0 };
+    queues.set(row.queue, queue);
+    if (row.status === "QUEUED") queue.waiting = Number(row.count);
+    else queue.running = Number(row.count);
+  }
+  return [...queues.values()];
+}
+
+/** Agents get users of their own: the control plane's password never reaches them. */
+function withoutCredentials(url: string): string {
+  const bare = new URL(url);
+  bare.username = "";
+  bare.password = "";
+  return bare.href;
+}

@@ -1,0 +1,105 @@
+// The whole API over a real world: actors, database, HTTP and WebSocket on a free port, a token of each role.
+import { createClient, type Client, type SubscribePayload } from "graphql-ws";
+import WebSocket from "ws";
+import { createAuthenticator, type Authenticator } from "../../src/access/authenticator.js";
+import { ROLES, type Role } from "../../src/access/roles.js";
+import { createToken } from "../../src/access/tokens.js";
+import { createGraphql, type Graphql, type GraphqlDependencies } from "../../src/server/graphql.js";
+import { createHttpServer, type HttpServer, type HttpServerOptions } from "../../src/server/http.js";
+import { createMetrics } from "../../src/server/prometheus.js";
+import { createReadiness } from "../../src/server/readiness.js";
+import { silent, startWorld, type World } from "../support/world.js";
+
+export interface Answer<Data = any> {
+  readonly status: number;
+  readonly data: Data;
+  readonly errors?: readonly { readonly message: string; readonly path?: readonly (string | number)[]; readonly extensions?: Record<string, unknown> }[];
+}
+
+export interface Api {
+  readonly world: World;
+  readonly graphql: Graphql;
+  readonly http: HttpServer;
+  readonly authenticator: Authenticator;
+  readonly url: string;
+  readonly wsUrl: string;
+  readonly tokens: Readonly<Record<Role, string>>;
+  /** POSTs an operation; `who` null sends no token. */
+  ask<Data = any>(who: Role | null, query: string, variables?: Record<string, unknown>): Promise<Answer<Data>>;
+  /** Like `ask` as an admin; throws when there are errors. */
+  data<Data = any>(query: string, variables?: Record<string, unknown>): Promise<Data>;
+  /** A graphql-ws client; disposed of at the end. */
+  client(who: Role | string, options?: { retryAttempts?: number }): Client;
+  stop(): Promise<void>;
+}
+
+export interface ApiOptions extends Partial<Pick<GraphqlDependencies, "bookmarkEveryMs" | "tail" | "log" | "controlPlane">> {
+  readonly cors?: string[];
+  readonly http?: Partial<Pick<HttpServerOptions, "webSocketLimits" | "stalledAfterMs">> & { readonly bodyLimit?: number; readonly publicUrl?: string };
+}
+
+export async function startApi(options: ApiOptions = {}): Promise<Api> {
+  const world = await startWorld();
+  const { db } = world.database;
+  const authenticator = createAuthenticator({ db, log: silent });
+  const graphql = createGraphql({
+    db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
+    config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 45_000, TRAINYARD_LEASE_TTL_MS: 600_000, TRAINYARD_CORS_ORIGINS: options.cors ?? [] }, ...options,
+  });
+  const { bodyLimit, publicUrl, ...httpOptions } = options.http ?? {};
+  const http = createHttpServer({
+    graphql, readiness: createReadiness({ db }), metrics: createMetrics(), log: options.log ?? silent, ...httpOptions,
+    config: { TRAINYARD_HOST: "127.0.0.1", TRAINYARD_PORT: 0, TRAINYARD_BODY_LIMIT_BYTES: bodyLimit ?? 1_048_576, TRAINYARD_PUBLIC_URL: publicUrl, TRAINYARD_TLS_CERT: undefined, TRAINYARD_TLS_KEY: undefined },
+  });
+  const { url, wsUrl } = await http.listen();
+  const tokens = Object.fromEntries(await Promise.all(ROLES.map(async (role) =>
+    [role, (await createToken(db, { name: `the ${role}`, role, agentName: null, expiresInDays: null, by: "test" })).secret] as const))) as Record<Role, string>;
+  const clients: Client[] = [];
+
+  const api: Api = {
+    world, graphql, http, authenticator, url, wsUrl, tokens,
+    async ask(who, query, variables) {
+      const response = await fetch(url, {
+        method: "POST", body: JSON.stringify({ query, variables }),
+        headers: { "content-type": "application/json", accept: "application/graphql-response+json", ...(who === null ? {} : { authorization: `Bearer ${tokens[who]}` }) },
+      });
+      return { status: response.status, ...(await response.json() as { data: never }) };
+    },
+    async data(query, variables) {
+      const answer = await api.ask("admin", query, variables);
+      if (answer.errors !== undefined) throw new Error(JSON.stringify(answer.errors));
+      return answer.data;
+    },
+    client(who, { retryAttempts = 0 } = {}) {
+      const client = createClient({ url: wsUrl, webSocketImpl: WebSocket, retryAttempts, connectionParams: { authorization: `Bearer ${who in tokens ? tokens[who as Role] : who}` } });
+      clients.push(client);
+      return client;
+    },
+    async stop() {
+      await Promise.all(clients.map((client) => client.dispose()));
+      await http.close();
+      authenticator.stop();
+      await world.stop();
+    },
+  };
+  return api;
+}
+
+/** Gathers what a subscription yields. `take` resolves with the next `count` items. */
+export function listen<T = any>(client: Client, payload: SubscribePayload) {
+  const iterator = client.iterate<T>(payload);
+  return {
+    async take(count: number): Promise<T[]> {
+      const items: T[] = [];
+      while (items.length < count) {
+        const step = await iterator.next();
+        if (step.done === true) break;
+        if (step.value.errors !== undefined) throw Object.assign(new Error("subscription failed"), { errors: step.value.errors });
+        items.push(step.value.data as T);
+      }
+      return items;
+    },
+    next: () => iterator.next(),
+    async stop() { await iterator.return?.(); },
+  };
+}
