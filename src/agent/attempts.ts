@@ -78,11 +78,8 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
         if (held === undefined || held.assignment.fence !== fence) continue;
         host.log.warn({ attemptId, stage: held.assignment.stage }, message);
         running.get(attemptId)?.disown(graceOf(held)); // A2
-        host.journal.append([{
-          vital: true,
-          line: () => encodeRecord("forget", JSON.stringify({ attemptId })),
-          written: () => ledger.apply({ kind: "forget", body: { attemptId } }),
-        }]).catch((error: unknown) => host.fatal(error as Error));
+        ledger.apply({ kind: "forget", body: { attemptId } }); // at once: nothing may begin it any more
+        host.journal.append([{ vital: true, line: () => encodeRecord("forget", JSON.stringify({ attemptId })) }]).catch((error: unknown) => host.fatal(error as Error));
       }
     },
     async leaveAll() {

@@ -92,16 +92,12 @@ export function bestFirst<C extends KeptCheckpoint>(checkpoints: readonly C[], m
 const HELD_OUT = /(^|[^a-z])(val|valid|validation|eval|evaluation|test|held_?out|dev)([^a-z].*)?loss$/i;
 const LOSS = /(^|[^a-z])loss$/i;
 
-/** The metric that tells good from bad when nobody has said: the lowest held-out loss (val/loss, eval_loss, …), else the lowest loss. The first name in the alphabet
- *  among those that most checkpoints have. Null: there is no loss, and nothing is best. */
+/** The metric that tells good from bad when nobody has said: the lowest held-out loss (val/loss, eval_loss, …), else the lowest loss; of several the first in the alphabet
+ *  that has a finite value. Null: there is no loss, and nothing is best. By the alphabet and not by number, so that deleting some never changes the choice (R4). */
 export function defaultMetric(checkpoints: readonly Pick<KeptCheckpoint, "metrics">[]): { metric: string; mode: MetricMode } | null {
-  const seen = new Map<string, number>();
-  for (const { metrics } of checkpoints) for (const name of Object.keys(metrics)) seen.set(name, (seen.get(name) ?? 0) + 1);
-  for (const pattern of [HELD_OUT, LOSS]) {
-    const names = [...seen].filter(([name]) => pattern.test(name)).sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1));
-    if (names.length > 0) return { metric: names[0]![0], mode: "min" };
-  }
-  return null;
+  const names = [...new Set(checkpoints.flatMap(({ metrics }) => Object.keys(metrics).filter((name) => Number.isFinite(metrics[name]))))].sort();
+  const metric = names.find((name) => HELD_OUT.test(name)) ?? names.find((name) => LOSS.test(name));
+  return metric === undefined ? null : { metric, mode: "min" };
 }
 
 /** Whether a path in use is the checkpoint, lies within it, or is a folder around it. */

@@ -8,7 +8,7 @@ import { recordAudit } from "../access/audit.js";
 import { includesRole } from "../access/roles.js";
 import type { Principal } from "../access/authenticator.js";
 import type { AccessDb } from "../access/tokens.js";
-import { ForbiddenError, TrainyardError, type ErrorKind } from "../domain/errors.js";
+import { ForbiddenError, InvalidInputError, TrainyardError, type ErrorKind, type Problem } from "../domain/errors.js";
 import { unauthenticated } from "./api-errors.js";
 import type { Context } from "./context.js";
 import { neededRole } from "./permissions.js";
@@ -17,6 +17,20 @@ import { neededRole } from "./permissions.js";
 export const ERROR_MEMBER: Readonly<Record<ErrorKind, string | null>> = {
   INVALID_INPUT: "InvalidInputError", NOT_FOUND: "NotFoundError", CONFLICT: "ConflictError", FORBIDDEN: "ForbiddenError", UNAVAILABLE: null,
 };
+
+/** An error as a value: GraphQL throws whatever a resolver returns that is an Error. */
+export interface ErrorValue {
+  readonly failed: ErrorKind;
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly problems: readonly Problem[];
+}
+
+/** Whether a mutation's result is an error member. */
+export function isErrorValue(value: unknown): value is ErrorValue {
+  return typeof value === "object" && value !== null && "failed" in value && (value as ErrorValue).failed in ERROR_MEMBER;
+}
 
 export interface Actor {
   readonly principal: Principal;
@@ -36,7 +50,7 @@ const audited_ = Symbol("audited");
 
 /** The resolver of a mutation. */
 export function audited<Args extends object, Payload>(body: MutationBody<Args, Payload>) {
-  const resolve = async (_root: unknown, args: Args, context: Context, info: GraphQLResolveInfo): Promise<Payload | TrainyardError> => {
+  const resolve = async (_root: unknown, args: Args, context: Context, info: GraphQLResolveInfo): Promise<Payload | ErrorValue> => {
     const action = info.fieldName;
     const subject = body.subject(args);
     const facts = { principal: context.principal, action, input: args, requestId: context.requestId, address: context.address };
@@ -54,7 +68,9 @@ export function audited<Args extends object, Payload>(body: MutationBody<Args, P
       if (!(await strangersMayBeNoted(context))) throw error;
       const code = error instanceof TrainyardError ? error.code : context.principal === null ? "UNAUTHENTICATED" : "INTERNAL";
       await noted(context, recordAudit(context.deps.db, { ...facts, subject, outcome: "REFUSED", code }));
-      if (error instanceof TrainyardError && isMember(error, info)) return error;
+      if (error instanceof TrainyardError && isMember(error, info)) {
+        return { failed: error.kind, code: error.code, message: error.message, retryable: error.retryable, problems: error instanceof InvalidInputError ? error.problems : [] };
+      }
       throw error;
     }
   };

@@ -6,13 +6,14 @@ import { bestFirst, byAge, checkpointsPastAge, checkpointsToDelete, DAY_MS, defa
 const NOW = 100 * DAY_MS;
 const STAGES = ["stg_a", "stg_b", "stg_c"] as StageId[];
 
+const value = fc.oneof(fc.integer({ min: -5, max: 5 }), fc.constantFrom("NaN", "Infinity", "-Infinity"));
 const checkpoint = fc.record({
-  attempt: fc.integer({ min: 1, max: 3 }), step: fc.integer({ min: 0, max: 20 }), loss: fc.option(fc.oneof(fc.integer({ min: -5, max: 5 }), fc.constantFrom("NaN", "Infinity", "-Infinity"))),
+  attempt: fc.integer({ min: 1, max: 3 }), step: fc.integer({ min: 0, max: 20 }), loss: fc.option(value), auxLoss: fc.option(value),
   pinned: fc.boolean(), ageDays: fc.integer({ min: 0, max: 50 }), stage: fc.constantFrom(...STAGES),
 });
 const checkpoints = fc.array(checkpoint, { maxLength: 25 }).map((rows) => rows.map((row, index): KeptCheckpoint => ({
   id: `ckp_${String(index).padStart(2, "0")}` as CheckpointId, stageId: row.stage, attempt: row.attempt, step: row.step, path: `/out/${index}`,
-  metrics: row.loss === null ? {} : { loss: row.loss }, pinned: row.pinned, createdAt: NOW - row.ageDays * DAY_MS,
+  metrics: { ...(row.loss === null ? {} : { loss: row.loss }), ...(row.auxLoss === null ? {} : { "aux/loss": row.auxLoss }) }, pinned: row.pinned, createdAt: NOW - row.ageDays * DAY_MS,
 })));
 const policy: fc.Arbitrary<CleanupPolicy> = fc.record({
   keepBest: fc.integer({ min: 0, max: 4 }), metric: fc.option(fc.constantFrom("loss", "absent"), { nil: undefined }), mode: fc.constantFrom("min", "max"),
@@ -32,7 +33,8 @@ test("what a cleanup deletes is never pinned, young, in use, among the last, or 
     const newest = [...all].sort(byAge).reverse();
     for (const c of newest.slice(0, rules.keepLast)) expect(kept).toContain(c.id);
     if (at.open && newest.length > 0) expect(kept).toContain(newest[0]!.id);
-    for (const c of bestFirst(all, rules.metric ?? "loss", rules.metric === undefined ? "min" : rules.mode).slice(0, rules.keepBest)) expect(kept).toContain(c.id);
+    const chosen = rules.metric === undefined ? defaultMetric(all) : { metric: rules.metric, mode: rules.mode };
+    if (chosen !== null) for (const c of bestFirst(all, chosen.metric, chosen.mode).slice(0, rules.keepBest)) expect(kept).toContain(c.id);
   }));
 });
 
@@ -45,7 +47,7 @@ test("a cleanup deletes everything that no rule keeps", () => {
 test("done twice it deletes nothing more", () => {
   fc.assert(fc.property(checkpoints, policy, situation, (all, rules, at) => {
     const going = new Set(checkpointsToDelete(all, rules, at));
-    expect(checkpointsToDelete(all.filter(({ id }) => !going.has(id)), { ...rules, metric: rules.metric ?? defaultMetric(all)?.metric }, at)).toEqual([]);
+    expect(checkpointsToDelete(all.filter(({ id }) => !going.has(id)), rules, at)).toEqual([]);
   }));
 });
 
@@ -64,7 +66,8 @@ test("age retention keeps best, newest and pinned ones of each stage, what is yo
       if (open.includes(stage)) expect(gone).toEqual([]);
       for (const c of gone) expect([c.pinned, c.path === "/out/3", NOW - c.createdAt > days * DAY_MS]).toEqual([false, false, true]);
       if (own.length > 0) expect(going.has([...own].sort(byAge).at(-1)!.id)).toBe(false);
-      const best = bestFirst(own, "loss", stage === STAGES[0] ? "max" : "min")[0];
+      const chosen = stage === STAGES[0] ? { metric: "loss", mode: "max" as const } : defaultMetric(own);
+      const best = chosen === null ? undefined : bestFirst(own, chosen.metric, chosen.mode)[0];
       if (best !== undefined) expect(going.has(best.id)).toBe(false);
     }
   }));

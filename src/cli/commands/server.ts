@@ -26,10 +26,10 @@ export async function run(cli: Cli, _: readonly string[], options: ServerOptions
   const stores = await prepareStores(cli, config, options.migrate === true, supervised, log);
   try {
     const server = await startControlPlaneServer({ config: { ...config, ...stores.config }, log });
-    const graphql = new URL("/graphql", server.url).href;
-    if (!supervised && given.DATABASE_URL === undefined) writeServerNote(resolve(config.TRAINYARD_DATA_DIR), { url: graphql, wsUrl: graphql.replace(/^http/, "ws"), pid: process.pid });
-    if (supervised) tellParent({ type: "ready", url: server.url });
-    else cli.note(`The control plane serves ${graphql}`);
+    const { url, wsUrl } = server;
+    if (!supervised && given.DATABASE_URL === undefined) writeServerNote(resolve(config.TRAINYARD_DATA_DIR), { url, wsUrl, pid: process.pid });
+    if (supervised) tellParent({ type: "ready", url });
+    else cli.note(`The control plane serves ${url}`);
     await stop;
     log.info("stopping");
     await server.close();

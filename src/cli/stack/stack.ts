@@ -91,16 +91,16 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const server = child("control plane", ["server"], () => serverEnvironment(options, stores, dataDir, port));
     children.push(server);
     undo.push(() => server.stop("now", SERVER_STOP_MS));
-    let agentMode: StopMode = "detach";
+    await server.ready().catch((error: Error) => {
+      throw new CliError(EXIT.failure, `The control plane does not come up. ${error.message}`, { cause: error });
+    });
+    let agentMode: StopMode = "detach"; // the agent starts only now: its first call shall find somebody
     const agent = options.agent ? child("agent", ["agent"], () => agentEnvironment(options.environment, dataDir, url)) : null;
     if (agent !== null) {
       children.push(agent);
       undo.push(() => agent.stop(agentMode, AGENT_STOP_MS[agentMode]));
     }
 
-    await server.ready().catch((error: Error) => {
-      throw new CliError(EXIT.failure, `The control plane does not come up. ${error.message}`, { cause: error });
-    });
     const wsUrl = url.replace(/^http/, "ws");
     writeServerNote(dataDir, { url, wsUrl, pid: process.pid });
     const agentIsUp = agent === null || (await within(AGENT_PATIENCE_MS, agent.ready())); // U4

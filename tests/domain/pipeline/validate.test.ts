@@ -128,7 +128,7 @@ describe("hostile documents are refused with one clear problem", () => {
     ["a NUL in a key", { ...pipeline(stage("a")), labels: { "a\0": "x" } }, "labels", "INVALID_KEY"],
     ["half a surrogate pair in a text", { ...pipeline(stage("a")), name: "x\ud800" }, "name", "INVALID_TEXT"],
     ["half a surrogate pair in a key", { ...pipeline(stage("a")), labels: { "\udc00": "x" } }, "labels", "INVALID_KEY"],
-    ["endless nesting", pipeline(stage("a", [], { params: { run: ["x"], env: deep(100_000) } })), `stages[0].params.env${".a".repeat(28)}`, "TOO_DEEP"],
+    ["endless nesting", pipeline(stage("a", [], { params: { run: ["x"], env: deep(100_000) } })), `stages[0].params.env${".a".repeat(29)}`, "TOO_DEEP"],
     ["NaN", pipeline(stage("a", [], { params: { run: [Number.NaN] } })), "stages[0].params.run[0]", "INVALID_VALUE"],
     ["a bigint", pipeline(stage("a", [], { params: { run: [1n] } })), "stages[0].params.run[0]", "INVALID_VALUE"],
     ["a key of a megabyte", { ...pipeline(stage("a")), labels: { ["k".repeat(1_000_000)]: "x" } }, "labels", "INVALID_KEY"],
