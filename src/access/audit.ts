@@ -4,6 +4,7 @@
 
 import { createHash } from "node:crypto";
 import type { Json } from "../domain/pipeline/state.js";
+import { failpoint } from "../failpoints.js";
 import type { Principal } from "./authenticator.js";
 import type { AccessDb } from "./tokens.js";
 
@@ -31,6 +32,7 @@ const MAX_DEPTH = 40;
 
 /** Adds a row. Give the transaction of the change where there is one: then neither is there without the other. */
 export async function recordAudit(db: AccessDb, entry: AuditEntry): Promise<void> {
+  failpoint("during-audit-insert");
   await db.insertInto("audit").values({
     actor: entry.principal?.name ?? "anonymous", token_id: entry.principal?.tokenId ?? null, role: entry.principal?.role ?? null, action: entry.action,
     subject: entry.subject === null ? null : storable(entry.subject.slice(0, 200)), input: JSON.stringify(redact(entry.input)), outcome: entry.outcome, code: entry.code,

@@ -7,6 +7,7 @@ import type pg from "pg";
 import type { Logger } from "pino";
 import { ConflictError, ForbiddenError, NotFoundError, TrainyardError } from "../domain/errors.js";
 import { newId, type AgentId, type AttemptId, type PipelineId, type SessionId, type TokenId } from "../domain/ids.js";
+import { failpoint } from "../failpoints.js";
 import { orderKey, type Held, type OpenSession, type Order, type Polled, type RefusedLease, type Renew, type Renewed, type Report, type ReportsAccepted, type SessionOpened } from "../protocol/messages.js";
 import { TOPICS, type Wakeups } from "./control-plane.js";
 import type { Engine } from "./engine.js";
@@ -75,6 +76,7 @@ export class AgentGateway {
     } finally {
       client.release();
     }
+    failpoint("after-session-before-reply");
     const stored = await this.#assignments(agentId);
     const refused = refusedOf(input.held, stored);
     const held = new Set(input.held.map((one) => one.attemptId));
@@ -121,6 +123,7 @@ export class AgentGateway {
       signal.addEventListener("abort", woken, { once: true });
       try {
         const orders = (await this.#orders(agentId)).filter((order) => !received.has(orderKey(order)));
+        if (orders.length > 0) failpoint("before-orders-reply");
         if (orders.length > 0 || Date.now() >= deadline || signal.aborted) return { orders };
         await news;
       } finally {
@@ -134,7 +137,9 @@ export class AgentGateway {
   /** Applies reports and answers the watermark after the commit. */
   async report(principal: AgentPrincipal, input: { sessionId: SessionId; epoch: string; reports: readonly Report[] }): Promise<ReportsAccepted> {
     const agentId = await this.#agentOf(principal, input.sessionId);
-    return this.#options.engine.report(agentId, input.epoch, input.reports);
+    const accepted = await this.#options.engine.report(agentId, input.epoch, input.reports);
+    failpoint("after-inbox-commit-before-ack");
+    return accepted;
   }
 
   /** The agent stops in good order: shown as OFFLINE at once. What it holds keeps its lease. */

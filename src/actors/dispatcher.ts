@@ -17,6 +17,7 @@ import type { Placement } from "../domain/placement/facts.js";
 import { resolvedParams } from "../domain/pipeline/decide.js";
 import { capabilityOf, cleanupParamsSchema, queueOf } from "../domain/pipeline/spec.js";
 import { liveAttempt, type PipelineState } from "../domain/pipeline/state.js";
+import { failpoint } from "../failpoints.js";
 import type { GpuReport, Pool } from "../protocol/messages.js";
 import type { BatchTransaction, Scheduler } from "./engine.js";
 import type { AssignmentBuilder } from "./ledger.js";
@@ -195,6 +196,7 @@ export class Dispatcher implements Scheduler {
     const assignments = await client.query<{ attempt_id: AttemptId; agent_id: AgentId; pipeline_id: PipelineId; stage_id: StageId; stage: string; queue: string; gpus: number[] }>(
       "select a.attempt_id, a.agent_id, a.pipeline_id, s.id as stage_id, a.stage, s.queue, array(select gpu_index from gpu_holds g where g.attempt_id = a.attempt_id and g.agent_id = a.agent_id) as gpus from assignments a join stages s on s.pipeline_id = a.pipeline_id and s.name = a.stage");
     for (const row of assignments.rows) this.#occupy(fleet, { attemptId: row.attempt_id, pipelineId: row.pipeline_id, stageId: row.stage_id, stage: row.stage, agentId: row.agent_id, queue: row.queue, gpus: row.gpus });
+    failpoint("during-start-up-recovery");
     const waiting = await client.query<{ pipeline_id: PipelineId }>("select id as pipeline_id from pipelines where status in ('PENDING', 'RUNNING', 'PAUSED')");
     const unread = waiting.rows.map((row) => row.pipeline_id).filter((id) => !states.has(id));
     for (let start = 0; start < unread.length; start += READ_AT_ONCE) {

@@ -11,7 +11,7 @@ import { append, loadPipelines, lockPipelines } from "../db/pipeline-store.js";
 import { evaluationProblems, recordEvaluation } from "../db/telemetry/evaluations.js";
 import { ingestTelemetry, type IngestOptions, type TelemetryItem } from "../db/telemetry/ingest.js";
 import { createSeriesIds } from "../db/telemetry/series-ids.js";
-import { InvalidInputError, StaleLeaseError, TrainyardError, UnavailableError } from "../domain/errors.js";
+import { InvalidInputError, NotFoundError, StaleLeaseError, TrainyardError, UnavailableError } from "../domain/errors.js";
 import type { AgentId, AttemptId, PipelineId, StageId } from "../domain/ids.js";
 import type { PipelineCommand } from "../domain/pipeline/commands.js";
 import { decideAndEvolve } from "../domain/pipeline/decide.js";
@@ -174,14 +174,14 @@ export class Engine {
       await batch.decideAll();
       if (this.scheduler !== null) await this.scheduler.placeWithin(batch);
       const { position, stageIds, points, logBytes } = await batch.write();
-      failpoint("before-commit");
+      if (batch.ledger.events.length > 0) failpoint("before-commit");
       try {
         await client.query("commit");
       } catch (error) {
         broken = error as Error;
         if (!(await this.#wasCommitted(batch, position))) throw error;
       }
-      failpoint("after-commit-before-publish");
+      if (batch.ledger.events.length > 0) failpoint("after-commit-before-publish");
       return { ledger: batch.ledger, position, telemetryStages: stageIds, points, logBytes, reportedAt: batch.reportedAt, watermarks: batch.watermarks };
     } catch (error) {
       if (broken === undefined) await client.query("rollback").catch((failure: unknown) => { broken = failure as Error; });
@@ -309,6 +309,7 @@ class Batch implements BatchTransaction {
     let seq: number;
     try {
       const earlier = await item.claim?.(this.client) ?? null;
+      if (earlier === null && item.command.type !== "SubmitPipeline" && !this.states.has(pipelineId)) throw new NotFoundError("pipeline", pipelineId);
       if (earlier === null) this.decide(pipelineId, item.command);
       else pipelineId = earlier;
       seq = this.states.get(pipelineId)?.seq ?? await this.#seqOf(pipelineId);

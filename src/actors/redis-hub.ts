@@ -10,6 +10,7 @@ import { CONTROL_PLANE_GROUP, busKeys } from "../bus/keys.js";
 import { acknowledge, appendBatches, streamReader, type StreamEntry } from "../bus/streams.js";
 import { TrainyardError } from "../domain/errors.js";
 import type { AgentId } from "../domain/ids.js";
+import { failpoint } from "../failpoints.js";
 import { reportBatchSchema, type Order, type ReportsAccepted, type Report, type SessionOpened } from "../protocol/messages.js";
 
 const SILENCE_MS = 3_000;
@@ -51,7 +52,7 @@ export class RedisHub {
   publish(orders: ReadonlyMap<AgentId, readonly Order[]>): void {
     if (this.#writer === null || orders.size === 0) return;
     const batches = [...orders].map(([agentId, list]) => ({ key: this.#keys.orders(agentId), batch: JSON.stringify(list) }));
-    appendBatches(this.#writer, batches).catch((error: unknown) => this.#options.log.warn({ err: error }, "orders did not reach Redis; they are published again"));
+    appendBatches(this.#writer, batches).then(() => failpoint("after-publish")).catch((error: unknown) => this.#options.log.warn({ err: error }, "orders did not reach Redis; they are published again"));
   }
 
   /** Makes the agent's user when the server has ACLs, and names its streams; null while Redis is away. */
@@ -60,7 +61,7 @@ export class RedisHub {
     if (writer === null) return null;
     const link = { url: this.#options.agentUrl, ordersKey: this.#keys.orders(agentId), reportsKey: this.#keys.reports(agentId) };
     const password = randomBytes(24).toString("base64url");
-    const commands = ["xreadgroup", "xack", "xdel", "xadd", "xgroup|create", "ping", "hello", "auth", "client|setname", "client|setinfo"].map((name) => `+${name}`);
+    const commands = ["xreadgroup", "xack", "xdel", "xadd", "xgroup|create", "ping", "hello", "auth", "client|setname"].map((name) => `+${name}`);
     try {
       await writer.command(["ACL", "SETUSER", agentId, "reset", "on", `>${password}`, `~${this.#keys.agentPattern(agentId)}`, ...commands]);
       return { ...link, username: agentId, password };
@@ -180,7 +181,9 @@ export class RedisHub {
       answers.set(agentId, [{ type: "watermark", epoch, watermark: accepted.watermark }, ...accepted.refused.map((one): Order => ({ type: "stop", attemptId: one.attemptId, fence: one.fence, cause: "STALE", reason: one.message }))]);
     }
     if (this.#writer === null) return;
+    failpoint("after-inbox-commit-before-ack");
     await acknowledge(this.#writer, CONTROL_PLANE_GROUP, entries);
+    failpoint("after-ack-before-watermark");
     this.publish(answers);
   }
 }

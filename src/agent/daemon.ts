@@ -50,6 +50,8 @@ export interface Agent {
   readonly connected: Promise<void>;
   /** The link in use, or null before the first. */
   link(): LinkKind | null;
+  /** Attempts under way. */
+  running(): number;
 }
 
 export interface AgentOptions {
@@ -240,8 +242,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     finished ??= finish().then(sayDone, failDone);
     return finished;
   };
-  void versions.then(() => undefined);
-  return { name, stop, done, connected, link: () => link };
+  return { name, stop, done, connected, link: () => link, running: () => attempts.size };
 }
 
 function hasBegun(attemptsRoot: string, assignment: Parameters<typeof attemptDirectory>[1]): boolean {

@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
 import { TrainyardError } from "../domain/errors.js";
+import { failpoint } from "../failpoints.js";
 import { packagePath } from "../package-root.js";
 
 /** Key of the advisory lock; any fixed number that no other program uses on this database. */
@@ -90,6 +91,7 @@ async function apply(client: pg.Client, file: MigrationFile): Promise<void> {
   try {
     await client.query("BEGIN");
     await client.query(file.sql);
+    failpoint("during-migration");
     await client.query("INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", [file.name, file.checksum]);
     await client.query("COMMIT");
   } catch (cause) {

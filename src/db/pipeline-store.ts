@@ -10,6 +10,7 @@ import type { PipelineEvent } from "../domain/pipeline/events.js";
 import { queueOf, type PipelineSpec } from "../domain/pipeline/spec.js";
 import { StageTable } from "../domain/pipeline/stage-table.js";
 import { STAGE_STATUSES, nextTimerAt, type AttemptStatus, type Failure, type Member, type PipelineState, type PipelineStatus, type StageState, type StageStatus } from "../domain/pipeline/state.js";
+import { failpoint } from "../failpoints.js";
 import type { Assignment, Order } from "../protocol/messages.js";
 
 type Client = Pick<pg.PoolClient, "query">;
@@ -83,6 +84,7 @@ export async function loadPipelines(client: Client, ids: readonly PipelineId[]):
 export async function append(client: Client, batch: Append): Promise<number | null> {
   if (batch.attemptChanges.length + batch.assignmentChanges.length + batch.released.length > 0) {
     await client.query({ name: "append-ends", text: APPEND_ENDS, values: [batch.attemptChanges, batch.assignmentChanges, batch.released].map((rows) => JSON.stringify(rows)) });
+    failpoint("mid-batch");
   }
   const { rows } = await client.query<{ last: number | null }>({ name: "append", text: APPEND, values: valuesOf(batch) });
   return rows[0]?.last ?? null;

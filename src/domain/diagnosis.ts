@@ -112,6 +112,5 @@ function cut(line: string): string {
 
 /** Without colours and other terminal sequences. */
 function plain(line: string): string {
-  // eslint-disable-next-line no-control-regex -- escape sequences are what is removed
   return line.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "");
 }

@@ -42,7 +42,6 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   INVALID_VALUE: { meaning: "A value cannot be meant here, or is none that JSON can carry.", action: "The message says what is expected." },
   INVALID_TEXT: { meaning: "A text holds a NUL character or half of a surrogate pair.", action: "Save the file as UTF-8 and remove the character." },
   INVALID_KEY: { meaning: "A key reads __proto__, or holds characters no key may hold.", action: "Rename it." },
-  INVALID_VALUE: { meaning: "A value is nothing that JSON can carry, such as NaN.", action: "Write a finite number, or a text." },
   TOO_DEEP: { meaning: "Values are nested deeper than is accepted.", action: "Flatten them, or pass the path of a file." },
   TOO_MANY_STAGES: { meaning: "The pipeline has more stages than is accepted.", action: "Split it into several pipelines." },
   DUPLICATE_STAGE: { meaning: "Two stages have the same name.", action: "Give each a name of its own." },
@@ -87,6 +86,9 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   CHECKPOINT_DELETED: { meaning: "The checkpoint's files are gone already.", action: "Nothing to do." },
   CHECKPOINT_GONE: { meaning: "The checkpoint is deleted, or is being deleted by its agent.", action: "Choose another one of the stage." },
 
+  INVALID_CURSOR: { meaning: "The cursor is none that this stream gave.", action: "Echo a cursor as it came, or leave it out." },
+  BAD_REQUEST: { meaning: "The HTTP request cannot be read.", action: "Send what the API's documentation shows." },
+  BODY_TOO_LARGE: { meaning: "The body of a GraphQL request is larger than TRAINYARD_BODY_LIMIT_BYTES.", action: "Send less; large data goes by path, never in a document." },
   DOCUMENT_LIMIT: { meaning: "The GraphQL document is deeper, longer or more costly than one request may be.", action: "Ask for less at a time; the message names the limit." },
   TOO_MANY_OPERATIONS: { meaning: "One WebSocket has as many operations under way as it may have.", action: "Complete some, or open another connection." },
   METHOD_NOT_ALLOWED: { meaning: "Agent endpoints take POST only.", action: "Use a client of the agent protocol." },
@@ -106,6 +108,9 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   EMBEDDED_START_FAILED: { meaning: "The embedded server did not come up.", action: "Read the end of its log, which the message gives." },
   EMBEDDED_STOP_FAILED: { meaning: "The embedded server did not end in time, or cannot be signalled.", action: "Look at the process that the message names." },
 
+  AGENT_TOKEN_MISSING: { meaning: "The agent was started without a token, or its token file cannot be read.", action: "Make one with `trainyard token create --role agent` and set TRAINYARD_AGENT_TOKEN_FILE." },
+  AGENT_DIRECTORY_IN_USE: { meaning: "Another living agent uses the same directory.", action: "Stop that one, or give this one a directory of its own (TRAINYARD_AGENT_DIR)." },
+  AGENT_DIRECTORY_UNUSABLE: { meaning: "The agent's directory cannot be written, or lacks a file that its journal needs.", action: "Do what the message says; never edit or copy the directory of an agent." },
   AGENT_NAME_TAKEN: { meaning: "Another living process runs under this agent's name.", action: "Give each agent a name of its own (TRAINYARD_AGENT_NAME), or stop the other one." },
   SESSION_OVER: { meaning: "The agent's session was replaced or forgotten.", action: "Nothing: the agent opens another by itself." },
   UNKNOWN_EPOCH: { meaning: "Reports belong to a journal that the control plane does not expect.", action: "Nothing: the agent opens a new session by itself." },

@@ -9,6 +9,8 @@ import {
   type ASTVisitor, type DocumentNode, type FieldNode, type FragmentDefinitionNode, type GraphQLField, type GraphQLNamedType, type GraphQLSchema,
   type OperationDefinitionNode, type SelectionSetNode, type ValidationContext,
 } from "graphql";
+import { MAX_POINTS } from "./metric.js";
+import { MAX_PAGE } from "./paging.js";
 
 export const DOCUMENT_LIMITS = {
   /** Tokens of the source text. */
@@ -128,8 +130,8 @@ function sizeOf(node: FieldNode, field: GraphQLField<unknown, unknown>, parent: 
     return typeof given === "number" && given >= 0 ? given : null;
   };
   const page = PAGE_SIZES[name];
-  if (page !== undefined) return asked("first") ?? asked("last") ?? page;
+  if (page !== undefined) return Math.min(asked("first") ?? asked("last") ?? page, MAX_PAGE); // more than that is refused by the field, in better words
   const size = LIST_SIZES[name] ?? (isListType(getNullableType(field.type)) ? DEFAULT_LIST : 1);
   const takesPoints = field.args.some((argument) => argument.name === "maxPoints");
-  return takesPoints ? size * Math.max(1, (asked("maxPoints") ?? DEFAULT_POINTS) / POINTS_PER_FIELD) : size;
+  return takesPoints ? size * Math.max(1, Math.min(asked("maxPoints") ?? DEFAULT_POINTS, MAX_POINTS) / POINTS_PER_FIELD) : size;
 }

@@ -7,7 +7,8 @@
 import { defaultFieldResolver, isObjectType, type GraphQLFieldResolver, type GraphQLSchema } from "graphql";
 import { includesRole, type NeededRole } from "../access/roles.js";
 import type { Principal } from "../access/authenticator.js";
-import { forbidden, unauthenticated } from "./api-errors.js";
+import { badInput, forbidden, unauthenticated } from "./api-errors.js";
+import { textProblem } from "./argument-texts.js";
 import type { Context } from "./context.js";
 import { isAudited } from "./mutation.js";
 import { neededRole, PERMISSIONS } from "./permissions.js";
@@ -25,8 +26,8 @@ export function guardSchema(schema: GraphQLSchema): GraphQLSchema {
       if (needed === null) wrong.push(`${type.name}.${field.name} has no rule`);
       else if (type === schema.getMutationType()) {
         if (!isAudited(field.resolve)) wrong.push(`${type.name}.${field.name} is not made by \`audited\``);
-      } else if (type === schema.getSubscriptionType()) field.subscribe = guarded(field.subscribe, `${type.name}.${field.name}`, needed);
-      else if (!isError) field.resolve = guarded(field.resolve, `${type.name}.${field.name}`, needed); // G4
+      } else if (type === schema.getSubscriptionType()) field.subscribe = guarded(field.subscribe, `${type.name}.${field.name}`, needed, true);
+      else if (!isError) field.resolve = guarded(field.resolve, `${type.name}.${field.name}`, needed, field.args.length > 0); // G4
     }
   }
   for (const [type, columns] of Object.entries(PERMISSIONS)) {
@@ -36,10 +37,12 @@ export function guardSchema(schema: GraphQLSchema): GraphQLSchema {
   return schema;
 }
 
-function guarded(resolve: GraphQLFieldResolver<unknown, Context> | undefined, name: string, needed: NeededRole): GraphQLFieldResolver<unknown, Context> {
+function guarded(resolve: GraphQLFieldResolver<unknown, Context> | undefined, name: string, needed: NeededRole, takesArguments: boolean): GraphQLFieldResolver<unknown, Context> {
   const inner = resolve ?? defaultFieldResolver;
   return (parent, args, context, info) => {
     checkRole(context.principal, needed, name);
+    const problem = takesArguments ? textProblem(args) : null;
+    if (problem !== null) throw badInput(problem);
     return inner(parent, args, context, info);
   };
 }

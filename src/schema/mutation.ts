@@ -10,6 +10,7 @@ import type { Principal } from "../access/authenticator.js";
 import type { AccessDb } from "../access/tokens.js";
 import { ForbiddenError, InvalidInputError, TrainyardError, type ErrorKind, type Problem } from "../domain/errors.js";
 import { unauthenticated } from "./api-errors.js";
+import { textProblem } from "./argument-texts.js";
 import type { Context } from "./context.js";
 import { neededRole } from "./permissions.js";
 
@@ -57,6 +58,8 @@ export function audited<Args extends object, Payload>(body: MutationBody<Args, P
     let done = false;
     try {
       const principal = permitted(context.principal, action);
+      const problem = textProblem(args as Record<string, unknown>);
+      if (problem !== null) throw new InvalidInputError(problem, [{ path: "", severity: "ERROR", code: "INVALID_TEXT", message: problem, hint: null }]);
       const audit = async (trx: AccessDb, made: string | null = null) => {
         await recordAudit(trx, { ...facts, subject: made ?? subject, outcome: "ACCEPTED", code: null });
         done = true;

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { identifyProcess } from "../../src/server/embedded/process-identity.js";
 import { startAgentWorld } from "../support/agents.js";
 import { assign, commandAssignment, stop } from "../support/control-plane-peer.js";
 
@@ -71,7 +72,7 @@ test("a secret reaches the program and never the control plane", async () => {
   const secret = "s3cr3t-värde-9000";
   const { peer } = await startAgentWorld({ environment: { TRAINYARD_SECRET_HF_TOKEN: secret } });
   const script = `const s = process.env.HF_TOKEN; console.log("plain", s); console.log("b64", Buffer.from("x" + s + "y").toString("base64")); console.log("url", encodeURIComponent(s)); process.stdout.write(s.slice(0, 5)); setTimeout(() => { console.log(s.slice(5)); console.error("\\x1b[31m" + s.slice(0, 4) + "\\x1b[0m" + s.slice(4)); require("fs").writeFileSync("length", String(s.length)); process.exit(1) }, 1600)`;
-  const assignment = commandAssignment([node, "-e", script, `--token=${secret}`], { params: { env: { HF_TOKEN: "secret://hf-token" } } });
+  const assignment = commandAssignment([node, "-e", script, "--", `--token=${secret}`], { params: { env: { HF_TOKEN: "secret://hf-token" } } });
   peer.order(assign(assignment));
   await peer.report("ended", assignment.attemptId);
   const everything = JSON.stringify(peer.reports);
@@ -127,7 +128,7 @@ test("a stop ends the whole tree, also what left the session, and is answered as
   peer.order(stop(assignment));
   expect((await peer.report("ended", assignment.attemptId)).outcome).toEqual({ kind: "STOPPED" });
   expect(peer.logOf(assignment.attemptId)).toContain("asked to stop");
-  for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
+  for (const pid of pids) expect(identifyProcess(pid)).toBeNull();
 });
 
 test("what a program leaves running is ended and said", async () => {
@@ -137,7 +138,7 @@ test("what a program leaves running is ended and said", async () => {
   peer.order(assign(assignment));
   expect((await peer.report("ended", assignment.attemptId)).outcome).toMatchObject({ kind: "COMPLETED" });
   const pid = Number(readFileSync(join(directory, "attempts", assignment.pipelineId, "work", "1", "work", "pid"), "utf8"));
-  expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
+  expect(identifyProcess(pid)).toBeNull();
   expect(peer.logOf(assignment.attemptId)).toContain("left 1 process running");
 });
 

@@ -14,6 +14,7 @@ const BIRTHPLACES = [
   new RegExp(`\\bcode(?:: string)? = "(${CODE})"`, "g"),
   new RegExp(`\\bcode: "(${CODE})"`, "g"),
   new RegExp(`\\[\\], "(${CODE})"\\)`, "g"),
+  new RegExp(`\\brefuse\\([^"\\n]*"(${CODE})"`, "g"),
   new RegExp(`\\bproblem\\([^"\\n]*"(${CODE})"`, "g"),
 ];
 

@@ -5,6 +5,7 @@
 import type pg from "pg";
 import type { Logger } from "pino";
 import type { AgentId, AttemptId, PipelineId } from "../../domain/ids.js";
+import { failpoint } from "../../failpoints.js";
 import type { Engine } from "../engine.js";
 import { keepRole, type RoleKeeper } from "../roles.js";
 
@@ -125,5 +126,6 @@ export class Caretaker {
 
   async #order(pipelineId: PipelineId, command: Parameters<Engine["command"]>[1]): Promise<void> {
     await this.#options.engine.command(pipelineId, command).catch((error: unknown) => this.#options.log.debug({ err: error, pipelineId, command: command.type }, "what time brought was refused: it is no longer so"));
+    failpoint("mid-sweep");
   }
 }

@@ -101,13 +101,13 @@ async function deleteSome(db: Db, kind: Kind, pipelineId: PipelineId, cutoff: Da
   const finished = sql`exists (select 1 from pipelines p where p.id = ${pipelineId} and p.finished_at < ${cutoff}::timestamptz)`;
   const statements = {
     points: sql<{ count: number }>`
-      with going as (select p.series_id, p.step from stages st join metric_series s on s.stage_id = st.id join metric_points p on p.series_id = s.id
-                      where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int),
-           gone as (delete from metric_points p using going g where p.series_id = g.series_id and p.step = g.step returning 1)
+      with gone as (delete from metric_points where ctid = any(array(
+             select p.ctid from stages st join metric_series s on s.stage_id = st.id cross join lateral (select ctid from metric_points where series_id = s.id offset 0) p
+              where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int)) returning 1)
       select count(*) as count from gone`,
     logs: sql<{ count: number }>`
-      with going as (select c.stage_id, c.from_byte from stages st join log_chunks c on c.stage_id = st.id where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int),
-           gone as (delete from log_chunks c using going g where c.stage_id = g.stage_id and c.from_byte = g.from_byte returning 1)
+      with gone as (delete from log_chunks where ctid = any(array(
+             select c.ctid from stages st cross join lateral (select ctid from log_chunks where stage_id = st.id offset 0) c where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int)) returning 1)
       select count(*) as count from gone`,
     events: sql<{ count: number }>`
       with going as (select position from events where pipeline_id = ${pipelineId} and ${finished} order by seq limit ${limit}::int),

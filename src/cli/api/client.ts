@@ -76,6 +76,7 @@ export function reasonOf(error: unknown): string {
     case "ETIMEDOUT": case "UND_ERR_CONNECT_TIMEOUT": return "the host does not answer";
     case "SELF_SIGNED_CERT_IN_CHAIN": case "DEPTH_ZERO_SELF_SIGNED_CERT": case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
       return "its certificate is signed by an authority unknown here; name it in NODE_EXTRA_CA_CERTS";
+    default:
   }
   if ((error as { name?: string }).name === "TimeoutError") return "no answer in time";
   return cause.message ?? String(error);

@@ -3,7 +3,7 @@ import { findPipelineId } from "../api/find-pipeline.js";
 import { openSubscriptions } from "../api/subscriptions.js";
 import type { Cli } from "../cli.js";
 import { CliError, EXIT, type ExitCode } from "../exit-codes.js";
-import { EVENTS_SUBSCRIPTION, type StreamItem } from "../follow/pipeline-follower.js";
+import { EVENTS_SUBSCRIPTION, eventOf, type StreamItem } from "../follow/pipeline-follower.js";
 import type { ApiEvent } from "../follow/pipeline-view.js";
 import { eventLine } from "../render/event-line.js";
 import { interruptSignal } from "../interrupts.js";
@@ -52,7 +52,7 @@ async function follow(cli: Cli, pipelineId: string | null, after: string | null,
         return;
       }
       variables["after"] = item.cursor;
-      if (item.__typename === "PipelineEvent") print(item);
+      if (item.__typename === "PipelineEvent") print(eventOf(item));
     },
   });
   interrupt.signal.addEventListener("abort", () => stream.stop());

@@ -55,7 +55,7 @@ async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, so
   const over = new AbortController();
   const stop = AbortSignal.any([interrupt.signal, over.signal]);
   const logs = new Map<string, { log: Promise<FollowedLog>; printer: LinePrinter }>();
-  let failed: unknown = null;
+  let failed: Error | null = null;
 
   const open = (stage: StageView) => {
     if (logs.has(stage.name)) return;
@@ -63,13 +63,13 @@ async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, so
     const log = (async () => {
       const from = tail === null ? 0 : await lastLines(source(stage.id), tail).then(({ text, toByte }) => (print.text(text, 0, toByte), toByte));
       const followed = followLog(source(stage.id), subscriptions, from, print);
-      followed.done.catch((error: unknown) => {
+      followed.done.catch((error: Error) => {
         failed ??= error;
         over.abort();
       });
       return followed;
     })();
-    log.catch((error: unknown) => {
+    log.catch((error: Error) => {
       failed ??= error;
       over.abort();
     });

@@ -67,7 +67,7 @@ async function followFrom(view: PipelineView, { subscriptions, pipelineId, onEve
       }
       variables["after"] = item.cursor; // F2
       if (item.__typename !== "PipelineEvent" || !applyEvent(view, item)) return;
-      onEvent?.(item, view);
+      onEvent?.(eventOf(item), view);
       if (exitCodeOf(view.status) !== null) stream.stop();
     },
   });
@@ -79,6 +79,11 @@ async function followFrom(view: PipelineView, { subscriptions, pipelineId, onEve
   } finally {
     signal.removeEventListener("abort", stop);
   }
+}
+
+/** The event alone, without what GraphQL adds. */
+export function eventOf({ __typename, ...event }: ApiEvent & { readonly __typename: "PipelineEvent" }): ApiEvent {
+  return event;
 }
 
 /** Asks again while the server is away. */

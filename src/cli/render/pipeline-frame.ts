@@ -67,11 +67,15 @@ function progress({ progress: at }: StageView, style: Style): string {
   return `${style.cyan(progressBar(share, BAR_WIDTH))} ${String(Math.floor(share * 100)).padStart(3)} %${eta}`;
 }
 
-/** The newest values, losses, rewards and scores first: what people look at. */
+/** What people look at first; without any of these, the names in alphabetical order. */
+const TELLING = ["loss", "reward", "score", "acc", "kl", "entropy"];
+
+/** The newest values of the metrics that tell most. */
 export function newestMetrics(stage: StageView, style: Style, most = 3): string {
-  const rank = (name: string) => ["loss", "reward", "score", "acc", "kl", "entropy"].findIndex((word) => name.includes(word)) >>> 0;
-  const names = [...stage.metrics.keys()].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b)).slice(0, most);
-  return names.map((name) => {
+  const rank = (name: string) => TELLING.findIndex((word) => name.toLowerCase().includes(word));
+  const all = [...stage.metrics.keys()].sort();
+  const telling = all.filter((name) => rank(name) >= 0).sort((a, b) => rank(a) - rank(b));
+  return (telling.length > 0 ? telling : all).slice(0, most).map((name) => {
     const { value, nonFinite } = stage.metrics.get(name)!;
     const text = metricValue(value, nonFinite);
     return `${style.dim(harmless(name))} ${value === null ? style.red(text) : text}`;

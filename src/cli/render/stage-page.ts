@@ -40,7 +40,7 @@ export function describeStage(stage: ShownStage, style: Style, now: number): str
       String(attempt.number), statusStyle(style, attempt.status)(attempt.status), harmless(attempt.agent?.name ?? ""), elapsed(attempt.startedAt, attempt.finishedAt, now),
       harmless(attempt.error === null ? "" : `${attempt.error.code}: ${attempt.error.message}`),
     ]), style, null)),
-    ...section("command", stage.attempts.at(-1)?.command == null ? [] : [harmless(asShellWords(stage.attempts.at(-1)!.command!))]),
+    ...section("command", stage.attempts.at(-1)?.command == null ? [] : asShellWords(stage.attempts.at(-1)!.command!).split("\n").map(harmless)),
     ...section("outputs", Object.entries(stage.outputs ?? {}).map(([key, value]) => `${harmless(key)}  ${harmless(JSON.stringify(value))}`)),
     ...section("scores", stage.evaluations.flatMap(({ scores, sampleCount, datasetName }) => [`${datasetName ?? "data"}${sampleCount === 0 ? "" : `, ${count(sampleCount)} samples`}: ${Object.entries(scores).map(([name, value]) => `${name} ${typeof value === "number" ? metricValue(value, null) : String(value)}`).join(", ")}`].map(harmless))),
     ...section("newest metrics", stage.metrics.flatMap(({ name, points }) => points.slice(-1).map((point) => `${harmless(name)}  ${metricValue(point.value, point.nonFinite)}  ${style.dim(`step ${count(point.step)}`)}`))),

@@ -47,7 +47,7 @@ export function fill(text: string, width: number, side: "left" | "right" = "left
   return side === "left" ? text + spaces : spaces + text;
 }
 
-/** Text of strangers (names, messages, labels) as it may go to a terminal: control characters and escape sequences become visible signs. */
+/** Text of strangers (names, messages, labels) as it may go to a terminal: one line, and control characters and escape sequences become visible signs. */
 export function harmless(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return text.replace(/\r?\n|\t/g, " ").replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

@@ -46,7 +46,7 @@ export function startChild(options: ChildOptions): Child {
   let deaths = 0, deathsBeforeReady = 0;
   let timer: NodeJS.Timeout | undefined;
   let isReady: ToParent | null = null;
-  let waiting: { resolve(message: ToParent): void; reject(error: Error): void }[] = [];
+  const waiting: { resolve(message: ToParent): void; reject(error: Error): void }[] = [];
 
   const begin = () => {
     const startedAt = performance.now();

@@ -40,7 +40,7 @@ export async function listCheckpoints(db: Db, stageIds: readonly StageId[]): Pro
   const best = new Set<CheckpointId>();
   for (const [stageId, some] of groupByStage(found.filter(({ deletedAt }) => deletedAt === null))) {
     const judged = some.map((checkpoint) => ({ ...checkpoint, metrics: checkpoint.judged }));
-    const chosen = metrics.get(stageId) ?? defaultMetric(some);
+    const chosen = metrics.get(stageId) ?? defaultMetric(judged);
     const first = chosen === null ? undefined : bestFirst(judged, chosen.metric, chosen.mode)[0];
     if (first !== undefined) best.add(first.id);
   }

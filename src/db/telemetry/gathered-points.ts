@@ -80,7 +80,6 @@ export function sorted(series: GatheredSeries): readonly Point[] {
 
 /** Text that Postgres takes and gives back as it is: no zero character, no half of a surrogate pair. */
 export function storableText(text: string): string {
-  // eslint-disable-next-line no-control-regex -- the zero character is what is looked for
   return /[\0\ud800-\udfff]/.test(text) ? Buffer.from(text.replaceAll("\0", "\ufffd")).toString() : text;
 }
 

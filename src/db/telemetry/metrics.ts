@@ -158,9 +158,12 @@ async function readPoints(db: Db, windows: readonly Window[]): Promise<Map<numbe
   return new Map(rows.flatMap((row) => (row.data === null ? [] : [[row.series_id, decodePoints(row.data)] as const])));
 }
 
-/** Roll-ups that overlap the windows, in rising order. One row per series: what four columns times thousands of rows would cost in parsing. */
+/** Roll-ups that overlap the windows, in rising order. One row per series, in binary: a dozen columns of thousands of rows would cost more to parse than to find. */
 async function readBlocks(db: Db, windows: readonly Window[]): Promise<Map<number, Block[]>> {
-  const point = (name: string) => sql.raw(`case when b.${name}_step is null then int8send(0) || int8send(0) || float8send(0) else int8send(b.${name}_step) || timestamptz_send(b.${name}_at) || float8send(b.${name}_value) end`);
+  const point = (name: "min" | "max" | "last" | "non_finite") => {
+    const [step, at, value] = [sql.ref(`b.${name}_step`), sql.ref(`b.${name}_at`), sql.ref(`b.${name}_value`)];
+    return sql`case when ${step} is null then int8send(0) || int8send(0) || float8send(0) else int8send(${step}) || timestamptz_send(${at}) || float8send(${value}) end`;
+  };
   const { rows } = await sql<{ series_id: number; data: Buffer | null }>`
     select k.series_id, (select string_agg(
                int8send(b.block) || int8send(b.first_step) || float8send(((b.min_step is not null)::int + 2 * (b.non_finite_step is not null)::int)::double precision)

@@ -85,12 +85,14 @@ async function changedBlocks(db: Db, series: readonly { id: number; before: numb
 
 interface Bounds { readonly after: number; readonly head: number; readonly from: number }
 
-/** The points of these blocks that the bounds admit. */
+/** The points of these blocks that the bounds admit. The inner `offset 0` keeps the planner to one index range per block: it would rather read the whole table for the newest batches. */
 function newPointsOf(blocks: readonly ChangedBlock[], { after, head, from }: Bounds) {
   return sql`
     unnest(${int8Array(blocks.map((b) => b.series_id))}::bigint[], ${int8Array(blocks.map((b) => b.block))}::bigint[], ${int8Array(blocks.map((b) => b.before))}::bigint[]) k (series_id, block, before)
-      join metric_points p on p.series_id = k.series_id and p.step >= k.block * ${BLOCK_STEPS}::bigint and p.step < (k.block + 1) * ${BLOCK_STEPS}::bigint
-       and p.batch > ${after}::bigint and p.batch <= ${head}::bigint and p.step < k.before and p.step >= ${from}::bigint`;
+     cross join lateral (
+       select * from metric_points i where i.series_id = k.series_id
+          and i.step >= greatest(k.block * ${BLOCK_STEPS}::bigint, ${from}::bigint) and i.step < least((k.block + 1) * ${BLOCK_STEPS}::bigint, k.before) offset 0) p
+     where p.batch > ${after}::bigint and p.batch <= ${head}::bigint`;
 }
 
 /** N3: newest first within each metric, the metrics taking turns. */

@@ -6,6 +6,7 @@
 import type { PipelineId } from "../../domain/ids.js";
 import { NotFoundError } from "../../domain/errors.js";
 import type { Db } from "../../db/database.js";
+import { failpoint } from "../../failpoints.js";
 import { badInput } from "../api-errors.js";
 import { decodePlace, encodePlace } from "../event-cursor.js";
 import type { EventItem } from "./event-item.js";
@@ -67,6 +68,7 @@ export function eventStream({ db, tail, pipelineId, after, bookmarkEveryMs }: Ev
       const number = (event: StoredEvent) => (pipelineId === null ? event.position : event.seq);
       if (events.length === 0) return place < head && remembered === null ? resync() : { items: [], then: "wait" };
       if (number(events[0]!) !== place + 1 || number(events.at(-1)!) !== place + events.length) return resync(); // V2
+      failpoint("during-subscription-page");
       place += events.length;
       head = Math.max(head, place);
       return { items: events.map((event) => tail.itemOf(event, pipelineId === null)), then: remembered === null || events.length === EVENT_PAGE ? "more" : "wait" };

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readLog, readLogTail } from "../../../src/db/telemetry/logs.js";
-import type { StageId } from "../../../src/domain/ids.js";
-import { newId } from "../../../src/domain/ids.js";
+import type { TelemetryItem } from "../../../src/db/telemetry/ingest.js";
+import { newId, type StageId } from "../../../src/domain/ids.js";
 import { item, openTelemetryWorld, type AttemptOf, type TelemetryWorld } from "./telemetry-world.js";
 
 let world: TelemetryWorld;
@@ -32,7 +32,8 @@ test("under any chunking, repetition, overlap and loss, what is read is what was
   const sent = fc.array(fc.tuple(fc.string({ unit: "grapheme", minLength: 1, maxLength: 40 }), fate, fc.boolean()), { minLength: 1, maxLength: 15 });
   await fc.assert(fc.asyncProperty(sent, fc.constantFrom(1, 3, 17, 1_000), async (parts, maxBytes) => {
     const attempt = await newAttempt();
-    let from = 0, kept = "", batch = [], before = { from: 0, text: "" };
+    const batch: TelemetryItem[] = [];
+    let from = 0, kept = "", before = { from: 0, text: "" };
     for (const [text, how, cut] of parts) {
       if (how === "once" || how === "twice") batch.push(log(attempt, from, text));
       if (how === "twice") batch.push(log(attempt, from, text));
