@@ -10,7 +10,7 @@ if [ -z "${TRAINYARD_REDIS_PASSWORD:-}" ]; then
   exit 2
 fi
 # Only its hash is written anywhere.
-hash=$(printf %s "$TRAINYARD_REDIS_PASSWORD" | sha256sum | cut -d ' ' -f 1)
+hash=$(printf %s "$TRAINYARD_REDIS_PASSWORD" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -d ' ' -f 1)
 sed "s/{{control-plane-password-sha256}}/$hash/" "$here/users.acl" >"$run/users.acl"
 unset TRAINYARD_REDIS_PASSWORD
 exec redis-server "$here/redis.conf" --aclfile "$run/users.acl" "$@"

@@ -1,5 +1,6 @@
 // What the rest of the server may ask of the actors. GraphQL resolvers and HTTP endpoints translate into these calls and never decide.
 
+import type { AuditRow } from "../db/pipeline-store.js";
 import type { PipelineId, TokenId } from "../domain/ids.js";
 import type { CommandOf } from "../domain/pipeline/commands.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
@@ -21,13 +22,14 @@ type Order<T> = T extends unknown ? Omit<T, "at"> & { readonly pipelineId: Pipel
 /** What users order of a pipeline that exists. */
 export type UserOrder = Order<CommandOf<"CancelPipeline" | "PausePipeline" | "ResumePipeline" | "RetryPipeline" | "RetryStage" | "CancelStage" | "ApproveStage">>;
 
+/** Each order may bring its row for the audit trail (`audit`), which is stored in the transaction of the order when it is accepted. */
 export interface ControlPlane {
   /** Stores a validated pipeline and starts its actor. A repeated request id answers the first pipeline; with another spec it throws ConflictError. */
-  submit(input: { readonly spec: PipelineSpec; readonly by: string; readonly request: RequestKey | null }): Promise<Committed>;
+  submit(input: { readonly spec: PipelineSpec; readonly by: string; readonly request: RequestKey | null; readonly audit?: AuditRow }): Promise<Committed>;
   /** A new pipeline that takes over what does not depend on `fromStage`; `overrides` are merged over that stage's params. Throws NotFoundError, ConflictError, InvalidInputError. */
-  fork(input: { readonly pipelineId: PipelineId; readonly fromStage: string; readonly overrides: Record<string, Json> | null; readonly by: string }): Promise<Committed>;
+  fork(input: { readonly pipelineId: PipelineId; readonly fromStage: string; readonly overrides: Record<string, Json> | null; readonly by: string; readonly audit?: AuditRow }): Promise<Committed>;
   /** Throws NotFoundError (pipeline or stage) or ConflictError (not in a state that allows it). */
-  order(order: UserOrder): Promise<Committed>;
+  order(order: UserOrder, audit?: AuditRow): Promise<Committed>;
   /** Why a PENDING or QUEUED stage is not running, in words; empty otherwise. */
   waitReasons(pipelineId: PipelineId, stage: string): Promise<readonly string[]>;
   /** Drain: no new work for the agent, running attempts go on. Takes effect with its next renewal. */

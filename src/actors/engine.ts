@@ -7,7 +7,7 @@
 
 import type pg from "pg";
 import type { Logger } from "pino";
-import { append, loadPipelines, lockPipelines } from "../db/pipeline-store.js";
+import { append, loadPipelines, lockPipelines, type AuditRow } from "../db/pipeline-store.js";
 import { evaluationProblems, recordEvaluation } from "../db/telemetry/evaluations.js";
 import { ingestTelemetry, type IngestOptions, type TelemetryItem } from "../db/telemetry/ingest.js";
 import { createSeriesIds } from "../db/telemetry/series-ids.js";
@@ -31,6 +31,8 @@ export interface CommandItem {
   readonly command: PipelineCommand;
   /** Keeps the caller's request id, in the transaction; answers the pipeline that an earlier call under it made, or null when this is the first. */
   readonly claim?: Claim;
+  /** Who ordered it, for the audit trail; `subject` is filled in. Written only when the command is accepted. */
+  readonly audit?: AuditRow;
   readonly resolve: (committed: Committed) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -113,8 +115,8 @@ export class Engine {
     return this.#mailbox.length;
   }
 
-  command(pipelineId: PipelineId, command: PipelineCommand, claim?: Claim): Promise<Committed> {
-    return new Promise((resolve, reject) => this.#push({ kind: "command", pipelineId, command, resolve, reject, ...(claim === undefined ? {} : { claim }) }));
+  command(pipelineId: PipelineId, command: PipelineCommand, options: Pick<CommandItem, "claim" | "audit"> = {}): Promise<Committed> {
+    return new Promise((resolve, reject) => this.#push({ kind: "command", pipelineId, command, resolve, reject, ...options }));
   }
 
   /** Applies an agent's reports; resolves after the commit. */
@@ -313,6 +315,7 @@ class Batch implements BatchTransaction {
       if (earlier === null) this.decide(pipelineId, item.command);
       else pipelineId = earlier;
       seq = this.states.get(pipelineId)?.seq ?? await this.#seqOf(pipelineId);
+      if (item.audit !== undefined) this.ledger.audit({ ...item.audit, subject: pipelineId });
     } catch (error) {
       if (!(error instanceof TrainyardError)) throw error;
       this.#answers.push(() => item.reject(error));
@@ -387,7 +390,7 @@ class Batch implements BatchTransaction {
       if (found.stage.status === "COMPLETED") await recordEvaluation(this.client, { stageId: found.stage.id, pipelineId: state.id, attemptId, params: found.spec.params, outputs: found.stage.outputs, resolve: state, now: new Date(this.at) });
     }
     const batch = this.ledger.toAppend();
-    const position = batch.events.length + batch.watermarks.length === 0 ? null : await append(this.client, batch);
+    const position = batch.events.length + batch.watermarks.length + batch.audits.length === 0 ? null : await append(this.client, batch);
     return { position, ...telemetry, logBytes: this.#telemetry.reduce((sum, { report }) => sum + (report.type === "log" ? Buffer.byteLength(report.text) : 0), 0) };
   }
 

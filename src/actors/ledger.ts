@@ -2,7 +2,7 @@
 //   L1. Everything here is written in the one transaction of its batch, or never; orders leave only after the commit.
 //   L2. Whatever is in `orders` also stands in the assignments table, from which it is published again when it got lost.
 
-import type { Append, AssignmentChange, AttemptChange, NewAssignment, NewAttempt } from "../db/pipeline-store.js";
+import type { Append, AssignmentChange, AttemptChange, AuditRow, NewAssignment, NewAttempt } from "../db/pipeline-store.js";
 import type { AgentId, AttemptId, PipelineId } from "../domain/ids.js";
 import type { EventOf, PipelineEvent } from "../domain/pipeline/events.js";
 import { liveAttempt, type AttemptStatus, type Failure, type Member, type PipelineState } from "../domain/pipeline/state.js";
@@ -22,6 +22,7 @@ export class Ledger {
   readonly #assignmentChanges = new Map<string, AssignmentChange>();
   readonly #released = new Map<string, { attempt_id: AttemptId; agent_id: AgentId }>();
   readonly #watermarks = new Map<AgentId, number>();
+  readonly #audits: AuditRow[] = [];
   readonly orders = new Map<AgentId, Order[]>();
 
   /** The newest states of all pipelines this batch has changed. */
@@ -55,12 +56,17 @@ export class Ledger {
     this.#watermarks.set(agentId, watermark);
   }
 
+  /** Keeps who ordered what, in the transaction of what they ordered. */
+  audit(row: AuditRow): void {
+    this.#audits.push(row);
+  }
+
   toAppend(): Append {
     const changed = [...this.#stages].filter(([id]) => !this.#created.has(id)).map(([id, stages]) => ({ state: this.#states.get(id)!, stages }));
     return {
       created: [...this.#created].map(([id, { by }]) => ({ state: this.#states.get(id)!, by })),
       changed, events: this.#events, attempts: this.#attempts, attemptChanges: [...this.#attemptChanges.values()], assignments: this.#assignments,
-      assignmentChanges: [...this.#assignmentChanges.values()], released: [...this.#released.values()], watermarks: [...this.#watermarks].map(([id, watermark]) => ({ id, watermark })),
+      assignmentChanges: [...this.#assignmentChanges.values()], released: [...this.#released.values()], watermarks: [...this.#watermarks].map(([id, watermark]) => ({ id, watermark })), audits: this.#audits,
     };
   }
 

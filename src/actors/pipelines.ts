@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import type pg from "pg";
-import { loadPipeline } from "../db/pipeline-store.js";
+import { loadPipeline, type AuditRow } from "../db/pipeline-store.js";
 import { ConflictError, InvalidInputError, NotFoundError } from "../domain/errors.js";
 import { newId, type CheckpointId, type PipelineId, type StageId } from "../domain/ids.js";
 import { descendantsOf } from "../domain/pipeline/dag.js";
@@ -27,21 +27,21 @@ export interface PipelinesOptions {
 export function createControlPlane(options: PipelinesOptions): ControlPlane {
   const { pool, engine } = options;
 
-  const create = (input: { spec: PipelineSpec; by: string; request: RequestKey | null; forkedFrom: PipelineId | null; reuse: ReadonlyMap<string, { fromStageId: StageId; outputs: Outputs }> }): Promise<Committed> => {
+  const create = (input: { spec: PipelineSpec; by: string; request: RequestKey | null; audit?: AuditRow; forkedFrom: PipelineId | null; reuse: ReadonlyMap<string, { fromStageId: StageId; outputs: Outputs }> }): Promise<Committed> => {
     const at = Date.now();
     const pipelineId = newId("pip", at);
     const stageIds = input.spec.stages.map(() => newId("stg", at));
     return engine.command(
       pipelineId,
       { type: "SubmitPipeline", at, by: input.by, reason: "", pipelineId, spec: input.spec, stageIds, forkedFrom: input.forkedFrom, reuse: input.reuse },
-      input.request === null ? undefined : claimOf(input.request, hashOf(input.spec), pipelineId),
+      { ...(input.request === null ? {} : { claim: claimOf(input.request, hashOf(input.spec), pipelineId) }), ...auditOf(input.audit) },
     );
   };
 
   return {
     submit: (input) => create({ ...input, forkedFrom: null, reuse: new Map() }),
 
-    async fork({ pipelineId, fromStage, overrides, by }) {
+    async fork({ pipelineId, fromStage, overrides, by, audit }) {
       const parent = await read(pool, pipelineId);
       const found = findStage(parent, fromStage);
       if (found === null) throw new NotFoundError(`stage of pipeline ${pipelineId} named`, fromStage);
@@ -54,11 +54,11 @@ export function createControlPlane(options: PipelinesOptions): ControlPlane {
       const stages = parent.spec.stages.map((stage, index) => (index === found.index && overrides !== null ? { ...stage, params: merge(stage.params, overrides) } : stage));
       const { spec, problems } = validateSpec({ ...parent.spec, stages });
       if (spec === null) throw new InvalidInputError(`The overrides make stage "${fromStage}" invalid: ${problems[0]?.message ?? ""}`, problems);
-      return create({ spec, by, request: null, forkedFrom: pipelineId, reuse });
+      return create({ spec, by, request: null, forkedFrom: pipelineId, reuse, ...auditOf(audit) });
     },
 
-    order({ pipelineId, ...command }: UserOrder) {
-      return engine.command(pipelineId, { ...command, at: Date.now() } as Parameters<Engine["command"]>[1]);
+    order({ pipelineId, ...command }: UserOrder, audit?: AuditRow) {
+      return engine.command(pipelineId, { ...command, at: Date.now() } as Parameters<Engine["command"]>[1], auditOf(audit));
     },
 
     async waitReasons(pipelineId, name) {
@@ -91,6 +91,10 @@ export function createControlPlane(options: PipelinesOptions): ControlPlane {
       options.wakeups.wake([TOPICS.orders(row.agent_id)]);
     },
   };
+}
+
+function auditOf(audit: AuditRow | undefined): { audit?: AuditRow } {
+  return audit === undefined ? {} : { audit };
 }
 
 function pendingReasons(state: PipelineState, index: number): string[] {

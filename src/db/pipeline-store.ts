@@ -9,7 +9,7 @@ import { buildDag } from "../domain/pipeline/dag.js";
 import type { PipelineEvent } from "../domain/pipeline/events.js";
 import { queueOf, type PipelineSpec } from "../domain/pipeline/spec.js";
 import { StageTable } from "../domain/pipeline/stage-table.js";
-import { STAGE_STATUSES, nextTimerAt, type AttemptStatus, type Failure, type Member, type PipelineState, type PipelineStatus, type StageState, type StageStatus } from "../domain/pipeline/state.js";
+import { STAGE_STATUSES, nextTimerAt, type AttemptStatus, type Failure, type Json, type Member, type PipelineState, type PipelineStatus, type StageState, type StageStatus } from "../domain/pipeline/state.js";
 import { failpoint } from "../failpoints.js";
 import type { Assignment, Order } from "../protocol/messages.js";
 
@@ -22,6 +22,9 @@ export interface NewAssignment {
 }
 export interface AssignmentChange { attempt_id: AttemptId; agent_id: AgentId; status: "RUNNING" | null; stop: Extract<Order, { type: "stop" }> | null }
 
+/** A row of the audit trail, ready to be stored: nothing secret in it. */
+export interface AuditRow { actor: string; token_id: string | null; role: string | null; action: string; subject: string | null; input: Json; request_id: string | null; address: string | null }
+
 /** Everything a batch changes besides telemetry. */
 export interface Append {
   readonly created: readonly { readonly state: PipelineState; readonly by: string }[];
@@ -33,6 +36,8 @@ export interface Append {
   readonly assignmentChanges: readonly AssignmentChange[];
   readonly released: readonly { attempt_id: AttemptId; agent_id: AgentId }[];
   readonly watermarks: readonly { id: AgentId; watermark: number }[];
+  /** Orders of users that were accepted. */
+  readonly audits: readonly AuditRow[];
 }
 
 /** Locks pipelines in the order of their ids and answers their seq. With `skipLocked`, those that another transaction holds are left out. */
@@ -112,7 +117,7 @@ function valuesOf(batch: Append): (string | number)[] {
     return { i: index + 1, pipeline_id: pipelineId, seq, type, stage: "stage" in event ? event.stage : null, payload: { ...payload, stage: undefined }, at: time(at) };
   });
   const gpus = batch.assignments.flatMap((row) => row.gpus.map((gpu) => ({ agent_id: row.agent_id, gpu_index: gpu, attempt_id: row.attempt_id })));
-  return [...[pipelines, newStages, changes, stageChanges, batch.attempts, batch.assignments, gpus, batch.watermarks, events].map((rows) => JSON.stringify(rows)), events.length];
+  return [...[pipelines, newStages, changes, stageChanges, batch.attempts, batch.assignments, gpus, batch.watermarks, events].map((rows) => JSON.stringify(rows)), events.length, JSON.stringify(batch.audits)];
 }
 
 function time(ms: number | null): string | null {
@@ -168,5 +173,9 @@ with new_pipelines as (
   insert into events (position, pipeline_id, seq, type, stage, payload, at)
   select counter.position - $10::bigint + x.i, x.pipeline_id, x.seq, x.type, x.stage, x.payload, x.at
   from counter, json_to_recordset($9::json) as x (i bigint, pipeline_id text, seq bigint, type text, stage text, payload jsonb, at timestamptz)
+), audits as (
+  insert into audit (actor, token_id, role, action, subject, input, outcome, request_id, address)
+  select actor, token_id, role, action, subject, input, 'ACCEPTED', request_id, address
+  from json_to_recordset($11::json) as x (actor text, token_id text, role text, action text, subject text, input jsonb, request_id text, address text)
 )
 select position as last from counter`;

@@ -77,6 +77,8 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
   let stopped = false;
   let streamsPaused = false;
   let connection: RedisConnection | null = null;
+  let sayReading: () => void = () => undefined;
+  const readingStreams = new Promise<void>((done) => { sayReading = done; });
 
   const changed = (): void => { for (const look of [...watchers]) look(); };
   const publish = (orders: readonly Order[]): void => {
@@ -187,6 +189,7 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
         const reading = await connectRedis({ url: redis.url, username: null, password: null }, { silenceMs: 1_500 });
         connection = await connectRedis({ url: redis.url, username: null, password: null }, { silenceMs: 1_500 });
         const reader = streamReader(reading, CONTROL_PLANE_GROUP);
+        sayReading();
         try {
           while (!stopped) {
             if (streamsPaused) {
@@ -214,6 +217,7 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
     }
   };
   const reading = readStreams();
+  if (redis !== null) await readingStreams;
   const republishing = setInterval(() => publish([...outstanding.values()]), options.republishAfterMs ?? 400);
 
   const until = async (holds: () => boolean, what: string, deadlineMs = 10_000): Promise<void> => {

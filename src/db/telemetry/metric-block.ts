@@ -54,8 +54,10 @@ export function rollUp(points: Iterable<Point>): Block[] {
 }
 
 /** The points that stand for a block in a chart, in rising order of step, each once. */
-export function pointsOf(block: Block): Point[] {
-  const bySteps = new Map<number, Point>();
-  for (const point of [block.min, block.max, block.lastNonFinite, block.last]) if (point !== null) bySteps.set(point.step, point);
-  return [...bySteps.values()].sort((a, b) => a.step - b.step);
+export function pointsOf(block: Pick<Block, "min" | "max" | "last" | "lastNonFinite">): Point[] {
+  const points: Point[] = [];
+  for (const point of [block.min, block.max, block.lastNonFinite, block.last]) {
+    if (point !== null && !points.some(({ step }) => step === point.step)) points.push(point);
+  }
+  return points.sort((a, b) => a.step - b.step);
 }

@@ -8,7 +8,7 @@ import type { StageId } from "../../domain/ids.js";
 import type { Db } from "../database.js";
 import { downSample } from "./down-sample.js";
 import { BLOCK_STEPS, blockOf, pointsOf, type Block, type Point } from "./metric-block.js";
-import { decodePoints, int8Array } from "./pg-binary.js";
+import { decodePoints, int8Array, readInt8 } from "./pg-binary.js";
 import { NO_LIMIT, readVisibleSeries, type VisibleSeries } from "./visible-series.js";
 
 export type { Point } from "./metric-block.js";
@@ -46,9 +46,8 @@ export async function readMetrics(db: Db, query: MetricsQuery): Promise<MetricSe
     .map((series) => ({ ...series, from: query.fromStep ?? -NO_LIMIT, before: Math.min(series.before, query.toStep === null ? NO_LIMIT : query.toStep + 1) }))
     .filter((window) => window.from < window.before);
   if (windows.length === 0) return [];
-  const counts = await countPoints(db, windows);
-  const useRaw = chooseRaw(windows, counts, query.maxPoints);
-  const found = await readWindows(db, windows, useRaw);
+  const blocks = await readBlocks(db, windows);
+  const found = await readWindows(db, windows, blocks, chooseRaw(windows, blocks, query.maxPoints));
   const byName = new Map<string, Point[][]>();
   for (const window of windows) {
     const points = found.get(window.id) ?? [];
@@ -87,20 +86,12 @@ function windowArrays(windows: readonly Window[]) {
   return sql`unnest(${int8Array(windows.map(({ id }) => id))}::bigint[], ${int8Array(windows.map(({ from }) => from))}::bigint[], ${int8Array(windows.map(({ before }) => before))}::bigint[]) k (series_id, from_step, before)`;
 }
 
-/** Points per window by the roll-ups: exact up to the two blocks that its ends may cut. */
-async function countPoints(db: Db, windows: readonly Window[]): Promise<Map<number, number>> {
-  const { rows } = await sql<{ series_id: number; points: number }>`
-    select k.series_id, (select coalesce(sum(b.points), 0)::bigint from metric_blocks b where b.series_id = k.series_id and b.last_step >= k.from_step and b.first_step < k.before) as points
-      from ${windowArrays(windows)}`.execute(db);
-  return new Map(rows.map((row) => [row.series_id, row.points]));
-}
-
-/** M2: which series are read point by point; small ones first, while the call's allowance lasts. */
-function chooseRaw(windows: readonly Window[], counts: ReadonlyMap<number, number>, maxPoints: number): Set<number> {
+/** M2: which series are read point by point; small ones first, while the call's allowance lasts. The roll-ups tell how many points there are, up to the two blocks that the ends may cut. */
+function chooseRaw(windows: readonly Window[], blocks: ReadonlyMap<number, readonly StoredBlock[]>, maxPoints: number): Set<number> {
   const raw = new Set<number>();
   let allowance = RAW_PER_CALL;
-  for (const { id } of [...windows].sort((a, b) => (counts.get(a.id) ?? 0) - (counts.get(b.id) ?? 0))) {
-    const count = counts.get(id) ?? 0;
+  const counted = windows.map(({ id }) => ({ id, count: (blocks.get(id) ?? []).reduce((sum, { points }) => sum + points, 0) }));
+  for (const { id, count } of counted.sort((a, b) => a.count - b.count)) {
     if (count > RAW_PER_POINT * Math.max(1, maxPoints) || count > allowance) break;
     allowance -= count;
     raw.add(id);
@@ -108,19 +99,15 @@ function chooseRaw(windows: readonly Window[], counts: ReadonlyMap<number, numbe
   return raw;
 }
 
-async function readWindows(db: Db, windows: readonly Window[], useRaw: ReadonlySet<number>): Promise<Map<number, Point[]>> {
+async function readWindows(db: Db, windows: readonly Window[], blocks: ReadonlyMap<number, readonly StoredBlock[]>, useRaw: ReadonlySet<number>): Promise<Map<number, Point[]>> {
+  const isWhole = (block: StoredBlock, window: Window) => block.firstStep >= window.from && block.last.step < window.before;
   const found = await readPoints(db, windows.filter(({ id }) => useRaw.has(id)));
-  const rolled = windows.filter(({ id }) => !useRaw.has(id));
-  // M3: a window whose points are not there any more.
-  const missing = windows.filter(({ id }) => useRaw.has(id) && found.get(id) === undefined);
-  if (rolled.length + missing.length === 0) return found;
-  const blocks = await readBlocks(db, [...rolled, ...missing]);
-  const cut: Window[] = [];
-  for (const window of rolled) for (const { block, firstStep, last } of blocks.get(window.id) ?? []) if (firstStep < window.from || last.step >= window.before) cut.push(part(window, block));
+  const cut = windows.filter(({ id }) => !useRaw.has(id)).flatMap((window) => (blocks.get(window.id) ?? []).filter((block) => !isWhole(block, window)).map(({ block }) => part(window, block)));
   const edges = await readPointsOfParts(db, cut);
-  for (const window of [...rolled, ...missing]) {
+  for (const window of windows) {
+    if (found.has(window.id)) continue; // M3: else too many points, or none left
     found.set(window.id, (blocks.get(window.id) ?? []).flatMap((block) => {
-      if (block.firstStep >= window.from && block.last.step < window.before) return pointsOf(block);
+      if (isWhole(block, window)) return pointsOf(block);
       return edges.get(`${window.id}#${block.block}`) ?? pointsOf(block).filter(({ step }) => step >= window.from && step < window.before);
     }));
   }
@@ -158,32 +145,35 @@ async function readPoints(db: Db, windows: readonly Window[]): Promise<Map<numbe
   return new Map(rows.flatMap((row) => (row.data === null ? [] : [[row.series_id, decodePoints(row.data)] as const])));
 }
 
+/** What is read of a roll-up. */
+type StoredBlock = Omit<Block, "nonFinite">;
+
+/** Stands for a point that a block does not have: below every step. */
+const NO_STEP = -(2 ** 53);
+
 /** Roll-ups that overlap the windows, in rising order. One row per series, in binary: a dozen columns of thousands of rows would cost more to parse than to find. */
-async function readBlocks(db: Db, windows: readonly Window[]): Promise<Map<number, Block[]>> {
+async function readBlocks(db: Db, windows: readonly Window[]): Promise<Map<number, StoredBlock[]>> {
   const point = (name: "min" | "max" | "last" | "non_finite") => {
     const [step, at, value] = [sql.ref(`b.${name}_step`), sql.ref(`b.${name}_at`), sql.ref(`b.${name}_value`)];
-    return sql`case when ${step} is null then int8send(0) || int8send(0) || float8send(0) else int8send(${step}) || timestamptz_send(${at}) || float8send(${value}) end`;
+    return sql`int8send(coalesce(${step}, ${NO_STEP}::bigint)) || timestamptz_send(coalesce(${at}, b.last_at)) || float8send(coalesce(${value}, 0))`;
   };
   const { rows } = await sql<{ series_id: number; data: Buffer | null }>`
-    select k.series_id, (select string_agg(
-               int8send(b.block) || int8send(b.first_step) || float8send(((b.min_step is not null)::int + 2 * (b.non_finite_step is not null)::int)::double precision)
-               || ${point("min")} || ${point("max")} || ${point("last")} || ${point("non_finite")}, ''::bytea order by b.block)
-             from metric_blocks b where b.series_id = k.series_id and b.block >= floor(k.from_step::numeric / ${BLOCK_STEPS}::int) and b.first_step < k.before and b.last_step >= k.from_step) as data
-      from ${windowArrays(windows)}`.execute(db);
+    select k.series_id, (select string_agg(int8send(b.block) || int8send(b.first_step) || int8send(b.points) || ${point("min")} || ${point("max")} || ${point("last")} || ${point("non_finite")}, ''::bytea order by b.block)
+                           from metric_blocks b where b.series_id = k.series_id and b.block >= k.from_block and b.first_step < k.before and b.last_step >= k.from_step) as data
+      from unnest(${int8Array(windows.map(({ id }) => id))}::bigint[], ${int8Array(windows.map(({ from }) => from))}::bigint[], ${int8Array(windows.map(({ from }) => blockOf(from)))}::bigint[],
+                  ${int8Array(windows.map(({ before }) => before))}::bigint[]) k (series_id, from_step, from_block, before)`.execute(db);
   return new Map(rows.map((row) => [row.series_id, row.data === null ? [] : decodeBlocks(row.data)]));
 }
 
-/** Five groups of 24 bytes per block: (block, first step, which points are there), then the four points. */
-function decodeBlocks(bytes: Buffer): Block[] {
-  const blocks: Block[] = [];
-  const BYTES = 5 * 24;
-  for (let offset = 0; offset < bytes.length; offset += BYTES) {
-    const block = Number(bytes.readBigInt64BE(offset));
-    const firstStep = Number(bytes.readBigInt64BE(offset + 8));
-    const there = bytes.readDoubleBE(offset + 16);
-    const [min, max, last, nonFinite] = decodePoints(bytes.subarray(offset + 24, offset + BYTES));
-    const finite = there === 1 || there === 3;
-    blocks.push({ block, points: 0, nonFinite: 0, firstStep, min: finite ? min! : null, max: finite ? max! : null, last: last!, lastNonFinite: there >= 2 ? nonFinite! : null });
+/** Three numbers (block, first step, points), then four points. */
+function decodeBlocks(bytes: Buffer): StoredBlock[] {
+  const blocks: StoredBlock[] = [];
+  const numbers = 3 * 8, size = numbers + 4 * 24;
+  for (let offset = 0; offset < bytes.length; offset += size) {
+    const [min, max, last, lastNonFinite] = decodePoints(bytes.subarray(offset + numbers, offset + size)).map((point) => (point.step === NO_STEP ? null : point));
+    blocks.push({
+      block: readInt8(bytes, offset), firstStep: readInt8(bytes, offset + 8), points: readInt8(bytes, offset + 16), min: min!, max: max!, last: last!, lastNonFinite: lastNonFinite!,
+    });
   }
   return blocks;
 }

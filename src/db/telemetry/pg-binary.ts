@@ -68,6 +68,7 @@ function writeTimestamp(bytes: Buffer, offset: number, value: number): void {
   writeInt8(bytes, offset, (value - POSTGRES_EPOCH_MS) * 1000);
 }
 
-function readInt8(bytes: Buffer, offset: number): number {
+/** Reads one bigint. */
+export function readInt8(bytes: Buffer, offset: number): number {
   return bytes.readInt32BE(offset) * 0x1_0000_0000 + bytes.readUInt32BE(offset + 4);
 }

@@ -98,7 +98,7 @@ test("failed and lost attempts are diagnosed once, newest first, from their own 
   expect(await world.opened.db.selectFrom("diagnoses").select(["attempt_id", "cause"]).execute()).toEqual([{ attempt_id: lost.attemptId, cause: "AGENT_LOST" }]);
   expect(await Promise.all([scan(), scan()])).toContain(2);
   expect(await scan()).toBe(0);
-  const found = await world.opened.db.selectFrom("diagnoses").selectAll().where("attempt_id", "in", [failed.attemptId, diverged.attemptId]).orderBy("attempt_id").execute();
+  const found = await world.opened.db.selectFrom("diagnoses").selectAll().where("attempt_id", "in", [failed.attemptId, diverged.attemptId]).orderBy("cause", "desc").execute();
   expect(found).toMatchObject([
     { cause: "MODULE_NOT_FOUND", evidence: ["ModuleNotFoundError: No module named 'verl'"], suggestion: expect.stringContaining("Install") as string, created_at: NOW },
     { cause: "LOSS_NOT_FINITE", evidence: ["loss = NaN at step 2"] },

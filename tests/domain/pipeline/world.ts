@@ -148,7 +148,15 @@ export class World {
     const report = this.#wire[which % this.#wire.length];
     if (report === undefined) return;
     if (!again) this.#wire.splice(which % this.#wire.length, 1);
+    if (which % 17 === 0) this.#forge(report, which);
     this.give(report);
+  }
+
+  /** The same report under another fence, or from an agent without a part in it: whatever it says is refused. */
+  #forge(report: Command, which: number): void {
+    const before = this.state;
+    if (report.type === "EndMember") this.give(which % 2 === 0 ? { ...report, fence: report.fence + 1 } : { ...report, agentId: agentId("stranger") });
+    if (this.state !== before) throw new Error(`a forged report was accepted: ${JSON.stringify(report)}`);
   }
 
   // ── the control plane's own observations ──────────────────────────────────────────────────────────
