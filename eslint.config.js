@@ -78,5 +78,6 @@ export default tseslint.config(
     files: ["migrations/**/*.{ts,js,mjs}"],
     rules: { "no-restricted-syntax": ["error", ...FORBIDDEN, { selector: "ImportDeclaration, ImportExpression", message: "A migration imports nothing." }] },
   },
-  { files: ["tests/**/*.ts"], rules: { "no-restricted-syntax": ["error", ...FORBIDDEN, SWITCHED_OFF_TEST] } },
+  // What an API answers is `any` to a test that asks it.
+  { files: ["tests/**/*.ts"], rules: { "no-restricted-syntax": ["error", ...FORBIDDEN, SWITCHED_OFF_TEST], "@typescript-eslint/no-explicit-any": "off" } },
 );

@@ -161,7 +161,7 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
     async submit(spec) {
       const requestId = `r-${client.submitted.length}-${Math.random().toString(36).slice(2)}`;
       const { submitPipeline } = await world.ask<{ submitPipeline: { pipeline?: { id: string }; message?: string; problems?: { path: string; message: string }[] } }>(
-        "mutation ($input: SubmitPipelineInput!) { submitPipeline(input: $input) { ... on SubmitPipelinePayload { pipeline { id } } ... on Error { message } ... on InvalidInputError { problems { path message } } } }", { input: { spec, requestId } });
+        "mutation ($input: SubmitPipelineInput!) { submitPipeline(input: $input) { ... on SubmitPipelinePayload { pipeline { id } } ... on DomainError { message } ... on InvalidInputError { problems { path message } } } }", { input: { spec, requestId } });
       if (submitPipeline.pipeline === undefined) throw new Error(`refused: ${submitPipeline.message} ${JSON.stringify(submitPipeline.problems)}`);
       client.submitted.push({ requestId, pipelineId: submitPipeline.pipeline.id });
       return submitPipeline.pipeline.id;

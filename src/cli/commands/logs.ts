@@ -55,7 +55,7 @@ async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, so
   const over = new AbortController();
   const stop = AbortSignal.any([interrupt.signal, over.signal]);
   const logs = new Map<string, { log: Promise<FollowedLog>; printer: LinePrinter }>();
-  let failed: Error | null = null;
+  const failures: Error[] = [];
 
   const open = (stage: StageView) => {
     if (logs.has(stage.name)) return;
@@ -64,13 +64,13 @@ async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, so
       const from = tail === null ? 0 : await lastLines(source(stage.id), tail).then(({ text, toByte }) => (print.text(text, 0, toByte), toByte));
       const followed = followLog(source(stage.id), subscriptions, from, print);
       followed.done.catch((error: Error) => {
-        failed ??= error;
+        failures.push(error);
         over.abort();
       });
       return followed;
     })();
     log.catch((error: Error) => {
-      failed ??= error;
+      failures.push(error);
       over.abort();
     });
     logs.set(stage.name, { log, printer: print });
@@ -82,7 +82,7 @@ async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, so
   };
   try {
     const view = await followPipeline({ api: cli.api(), subscriptions, pipelineId, onState: look, onEvent: (_event, after) => look(after), signal: stop });
-    if (failed !== null) throw failed;
+    if (failures[0] !== undefined) throw failures[0];
     const interrupted = interrupt.signal.aborted;
     for (const { log, printer: print } of logs.values()) {
       const followed = await log;

@@ -130,7 +130,7 @@ async function choosePort(dataDir: string, wanted: number): Promise<number> {
     const last = note === null ? 0 : Number(new URL(note.url).port);
     return last > 0 && (await isPortFree(last)) ? last : anyFreePort();
   }
-  if (await becomesFree(wanted, PORT_PATIENCE_MS)) return wanted;
+  if (await becomesFree(wanted, readServerNote(dataDir) === null ? 0 : PORT_PATIENCE_MS)) return wanted;
   throw new CliError(EXIT.failure, `Port ${wanted} on 127.0.0.1 is taken by another program.`, { hint: "Choose another with --port, or --port 0 for any free one." });
 }
 

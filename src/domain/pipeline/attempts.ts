@@ -44,7 +44,7 @@ export function endMember(draft: Draft, command: CommandOf<"EndMember">): void {
   draft.emit({ type: "MemberEnded", at: draft.at, stage, attemptId: live.id, number: live.number, agentId: member.agentId, outcome });
   const now = liveAttempt(draft.state.stages.at(index))!;
   if (now.members.every((other) => other.status === "ENDED")) return endAttempt(draft, index, now, now.members);
-  if (outcome.kind !== "COMPLETED") requestStop(draft, stage, now, "PEER_ENDED", `rank ${member.rank} on agent ${member.agentName} ended: ${outcome.kind}`);
+  if (outcome.kind !== "COMPLETED") requestStop(draft, stage, now, "PEER_ENDED", `rank ${member.rank} on agent ${member.agentName} ended: ${outcome.kind}`, member.agentId);
 }
 
 /** The agent fell silent for the length of its lease. A loss that comes too late changes nothing. */
@@ -72,9 +72,7 @@ function endAttempt(draft: Draft, index: number, live: LiveAttempt, members: rea
     cancelWaiting(draft, index, live.stopping.reason);
     return skipDownstream(draft, index, `stage "${spec.name}" was cancelled`);
   }
-  const refused = bad.find((outcome) => outcome.kind === "REFUSED");
   const failed = bad.find((outcome) => outcome.kind === "FAILED");
-  const lost = bad.find((outcome) => outcome.kind === "LOST");
   if (live.stopping?.cause === "PAUSE" && failed === undefined) {
     draft.emit({ type: "AttemptCancelled", ...attempt, reason: live.stopping.reason });
     // Resumed before the stop had reached the program: it goes on at once.
@@ -83,16 +81,19 @@ function endAttempt(draft: Draft, index: number, live: LiveAttempt, members: rea
     return;
   }
   if (live.stopping?.cause === "TIMEOUT" || live.stopping?.cause === "NO_PROGRESS") {
-    return failAttempt(draft, index, attempt, overdue(live.stopping.cause, live.stopping.reason, failed?.failure ?? null));
+    return failAttempt(draft, index, attempt, overdue(live, failed?.failure ?? null));
   }
-  if (failed !== undefined) return failAttempt(draft, index, attempt, failed.failure);
-  if (lost !== undefined) {
-    const failure: Failure = { code: "AGENT_LOST", message: lost.reason, hint: "The program may have been healthy. Look at the agent's host and its network; the stage resumes from its last checkpoint where it can.", exitCode: null, logTail: [] };
+  // Of several, the first that ended badly is why: what the others say after it is usually about losing it.
+  const first = members.find((member) => member.agentId === live.stopping?.peer)?.outcome ?? bad[0]!;
+  const cause = first.kind === "STOPPED" ? failed ?? first : first;
+  if (cause.kind === "FAILED") return failAttempt(draft, index, attempt, cause.failure);
+  if (cause.kind === "LOST") {
+    const failure: Failure = { code: "AGENT_LOST", message: cause.reason, hint: "The program may have been healthy. Look at the agent's host and its network; the stage resumes from its last checkpoint where it can.", exitCode: null, logTail: [] };
     draft.emit({ type: "AttemptLost", ...attempt, failure });
     return retryOrFail(draft, index, failure);
   }
-  if (refused !== undefined) {
-    draft.emit({ type: "AttemptFailed", ...attempt, failure: { code: "AGENT_REFUSED", message: refused.reason, hint: null, exitCode: null, logTail: [] }, counts: false });
+  if (cause.kind === "REFUSED") {
+    draft.emit({ type: "AttemptFailed", ...attempt, failure: { code: "AGENT_REFUSED", message: cause.reason, hint: null, exitCode: null, logTail: [] }, counts: false });
     return draft.emit({ type: "StageQueued", at, stage: spec.name, cause: "REFUSED", notBefore: at + REFUSED_WAIT_MS });
   }
   failAttempt(draft, index, attempt, { code: "KILLED_BY_SIGNAL", message: "The attempt was stopped, and not by Trainyard.", hint: "Look at the agent's host: who or what ended the program?", exitCode: null, logTail: [] });
@@ -111,10 +112,16 @@ function retryOrFail(draft: Draft, index: number, failure: Failure): void {
 }
 
 /** The failure of an attempt that was stopped for a deadline; what the program said meanwhile is kept. */
-function overdue(code: "TIMEOUT" | "NO_PROGRESS", message: string, said: Failure | null): Failure {
-  const hint = code === "TIMEOUT" ? "Raise timeoutSeconds, or make the stage shorter." : "Look at the end of the log; raise noProgressTimeoutSeconds if silence is normal here.";
-  return { code, message, hint, exitCode: said?.exitCode ?? null, logTail: said?.logTail ?? [] };
+function overdue({ stopping, startedAt }: LiveAttempt, said: Failure | null): Failure {
+  const code = stopping!.cause === "NO_PROGRESS" ? "NO_PROGRESS" : startedAt === null ? "START_TIMEOUT" : "TIMEOUT";
+  return { code, message: stopping!.reason, hint: OVERDUE_HINT[code], exitCode: said?.exitCode ?? null, logTail: said?.logTail ?? [] };
 }
+
+const OVERDUE_HINT = {
+  TIMEOUT: "Raise timeoutSeconds, or make the stage shorter.",
+  START_TIMEOUT: "See why it waited (waitReasons); start an agent that fits, or raise startTimeoutSeconds. Then retry.",
+  NO_PROGRESS: "Look at the end of the log; raise noProgressTimeoutSeconds if silence is normal here.",
+};
 
 // ── timers ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,7 +132,10 @@ export function fireTimer(draft: Draft, { at, stage: name }: CommandOf<"FireTime
   if (due === null || due > at) return;
   if (stage.status === "RUNNING") return requestStop(draft, name, stage.live, "TIMEOUT", `The attempt ran longer than timeoutSeconds (${spec.timeoutSeconds} s).`);
   if (draft.state.status === "PAUSED") return;
-  failStage(draft, index, { code: "START_TIMEOUT", message: `No agent started the stage within ${spec.startTimeoutSeconds} s of it being queued.`, hint: "See why it waited (waitReasons); start an agent that fits, or raise startTimeoutSeconds. Then retry.", exitCode: null, logTail: [] });
+  const message = `No agent started the stage within ${spec.startTimeoutSeconds} s of it being queued.`;
+  const live = liveAttempt(stage);
+  if (live === null) failStage(draft, index, { code: "START_TIMEOUT", message, hint: OVERDUE_HINT.START_TIMEOUT, exitCode: null, logTail: [] });
+  else requestStop(draft, name, live, "TIMEOUT", message);
 }
 
 /** Stops an attempt that showed no sign of life for noProgressTimeoutSeconds, counted from its start at the earliest. */

@@ -3,6 +3,7 @@
 //   D2. A stage whose inputs are missing or do not fit fails before anything is started for it.
 
 import { NotFoundError } from "../errors.js";
+import type { AgentId } from "../ids.js";
 import { whyNot } from "./conditions.js";
 import type { PipelineEvent } from "./events.js";
 import { evolve } from "./evolve.js";
@@ -108,9 +109,9 @@ export function skipDownstream(draft: Draft, index: number, reason: string): voi
 }
 
 /** A cancel overrides whatever else the attempt is being stopped for; otherwise the first cause stays. */
-export function requestStop(draft: Draft, stage: string, live: LiveAttempt, cause: StopCause, reason: string): void {
+export function requestStop(draft: Draft, stage: string, live: LiveAttempt, cause: StopCause, reason: string, peer?: AgentId): void {
   if (live.stopping !== null && (cause !== "CANCEL" || live.stopping.cause === "CANCEL")) return;
-  draft.emit({ type: "AttemptStopRequested", at: draft.at, stage, attemptId: live.id, number: live.number, cause, reason });
+  draft.emit({ type: "AttemptStopRequested", at: draft.at, stage, attemptId: live.id, number: live.number, cause, reason, ...(peer === undefined ? {} : { peer }) });
 }
 
 /** Params of a stage with references resolved, for its assignment. Throws MissingOutputError. */

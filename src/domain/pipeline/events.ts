@@ -1,7 +1,7 @@
 // What happened to a pipeline. Events are stored for ever and replayed by every later version: add fields as optional, never change a meaning.
 // In the public API the payload is what stands here less `type`, `at` and `stage`.
 
-import type { AttemptId, PipelineId, StageId } from "../ids.js";
+import type { AgentId, AttemptId, PipelineId, StageId } from "../ids.js";
 import type { PipelineSpec } from "./spec.js";
 import type { Failure, Member, MemberOutcome, Outputs, StopCause } from "./state.js";
 
@@ -42,7 +42,7 @@ export type PipelineEvent =
   | (OfAttempt<"AttemptOffered"> & { readonly members: readonly Member[] })
   | (OfAttempt<"AttemptStarted"> & { readonly agentId: string; readonly agentName: string; readonly command: readonly string[] | null })
   | (OfAttempt<"MemberEnded"> & { readonly agentId: string; readonly outcome: MemberOutcome })
-  | (OfAttempt<"AttemptStopRequested"> & { readonly cause: StopCause; readonly reason: string })
+  | (OfAttempt<"AttemptStopRequested"> & { readonly cause: StopCause; readonly reason: string; /** PEER_ENDED: the agent whose end it was. */ readonly peer?: AgentId })
   | (OfAttempt<"AttemptFailed"> & { readonly failure: Failure; /** Whether it counts against retry.maxAttempts. */ readonly counts: boolean })
   | (OfAttempt<"AttemptLost"> & { readonly failure: Failure })
   | (OfAttempt<"AttemptCancelled"> & { readonly reason: string });

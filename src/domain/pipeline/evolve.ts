@@ -44,7 +44,7 @@ export function evolve(before: PipelineState | null, event: PipelineEvent): Pipe
       live: { ...live, startedAt: live.startedAt ?? at, members: withMember(live, event, ["OFFERED"], { status: "RUNNING" }) },
     }));
     case "MemberEnded": return withLive(state, event, (live, stage) => ({ ...stage, live: { ...live, members: withMember(live, event, ["OFFERED", "RUNNING"], { status: "ENDED", outcome: event.outcome }) } }));
-    case "AttemptStopRequested": return withLive(state, event, (live, stage) => ({ ...stage, live: { ...live, stopping: { cause: event.cause, reason: event.reason } } }));
+    case "AttemptStopRequested": return withLive(state, event, (live, stage) => ({ ...stage, live: { ...live, stopping: { cause: event.cause, reason: event.reason, ...(event.peer === undefined ? {} : { peer: event.peer }) } } }));
     case "AttemptFailed": return attemptOver(state, event, event.counts ? 1 : 0);
     case "AttemptLost": return attemptOver(state, event, 1);
     case "AttemptCancelled": return attemptOver(state, event, 0);

@@ -56,7 +56,8 @@ export interface LiveAttempt {
   /** When the first member started; milliseconds since 1970. */
   readonly startedAt: number | null;
   readonly members: readonly Member[];
-  readonly stopping: { readonly cause: StopCause; readonly reason: string } | null;
+  /** `peer`, with PEER_ENDED: the agent whose part ended first; its outcome is the attempt's. */
+  readonly stopping: { readonly cause: StopCause; readonly reason: string; readonly peer?: AgentId } | null;
 }
 
 interface StageBase {
@@ -126,7 +127,7 @@ export function isPlaceable(state: PipelineState, stage: StageState, at: number)
 /** The stage's next deadline, milliseconds since 1970; null when it has none. The end of a back-off is no deadline: the scheduler
  *  sees to it, and `queuedAt` is not before it. */
 export function nextTimerAt(stage: StageState, spec: StageSpec): number | null {
-  if (stage.status === "QUEUED" && stage.live === null) return stage.queuedAt + spec.startTimeoutSeconds * 1000;
+  if (stage.status === "QUEUED" && (stage.live === null || stage.live.stopping === null)) return stage.queuedAt + spec.startTimeoutSeconds * 1000;
   if (stage.status === "RUNNING" && spec.timeoutSeconds !== undefined && stage.live.stopping === null) {
     return (stage.live.startedAt ?? stage.live.offeredAt) + spec.timeoutSeconds * 1000;
   }

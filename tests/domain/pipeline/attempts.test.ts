@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FAILURE_CODES, PERMANENT_CAUSES } from "../../../src/domain/pipeline/spec.js";
-import { nextTimerAt } from "../../../src/domain/pipeline/state.js";
+import { nextTimerAt, type MemberOutcome } from "../../../src/domain/pipeline/state.js";
 import { REFUSED, STOPPED, Story, agentId, completed, failed, stage } from "./story.js";
 
 const retried = (rest: Record<string, unknown> = {}) => ({ retry: { maxAttempts: 3, backoffSeconds: 10, backoffFactor: 2, maxBackoffSeconds: 15, ...rest } });
@@ -194,10 +194,19 @@ describe("deadlines", () => {
     expect(story.wait(1).fireTimer("a")).toEqual(["StageFailed a START_TIMEOUT", "StageSkipped b", "PipelineFailed"]);
   });
 
-  test("an offer in time meets the start deadline", () => {
+  test("an offer that its agent does not start in time is called back and fails as START_TIMEOUT", () => {
     const story = new Story([stage("a", [], { startTimeoutSeconds: 60 })]);
     story.wait(59).offer("a");
-    expect(story.wait(10).fireTimer("a")).toEqual([]);
+    expect(story.fireTimer("a")).toEqual([]);
+    expect(story.wait(1).fireTimer("a")).toEqual(["AttemptStopRequested a #1 TIMEOUT"]);
+    expect(story.fireTimer("a")).toEqual([]);
+    expect(story.end("a", STOPPED)).toEqual(["AttemptFailed a #1 START_TIMEOUT", "StageFailed a START_TIMEOUT", "PipelineFailed"]);
+  });
+
+  test("a start in time meets the start deadline, however late it ends", () => {
+    const story = new Story([stage("a", [], { startTimeoutSeconds: 60 })]);
+    story.wait(59).run("a");
+    expect(story.wait(10_000).fireTimer("a")).toEqual([]);
   });
 
   test("a back-off longer than the start deadline is waited out: the deadline counts from its end", () => {
@@ -298,11 +307,22 @@ describe("several agents at once", () => {
     expect(story.end("a", STOPPED, "z")).toEqual(["MemberEnded a #1 z STOPPED", "AttemptFailed a #1 AGENT_REFUSED (not counted)", "StageQueued a REFUSED in 10 s"]);
   });
 
-  test("a failure outweighs a loss and a refusal among them", () => {
+  test.each<[string, MemberOutcome, string]>([
+    ["failure", failed("GPU_OUT_OF_MEMORY"), "AttemptFailed a #1 GPU_OUT_OF_MEMORY"],
+    ["loss", { kind: "LOST", reason: "power cut" }, "AttemptLost a #1"],
+    ["refusal", REFUSED, "AttemptFailed a #1 AGENT_REFUSED (not counted)"],
+  ])("the first that ends is the cause, a %s here, whatever the others say after it", (_, outcome, line) => {
     const story = started(new Story(gang()));
-    story.end("a", REFUSED, "x");
-    story.lose("a", "y");
-    expect(story.end("a", failed("NETWORK"), "z")).toEqual(["MemberEnded a #1 z FAILED", "AttemptFailed a #1 NETWORK", "StageFailed a NETWORK", "StageSkipped b", "PipelineFailed"]);
+    story.end("a", outcome, "z");
+    story.end("a", failed("NETWORK"), "x");
+    expect(story.end("a", failed("NETWORK"), "y")).toContain(line);
+  });
+
+  test("one that stops by itself is the cause only when no other failed", () => {
+    const story = started(new Story(gang()));
+    story.end("a", STOPPED, "z");
+    story.end("a", failed("DISK_FULL"), "x");
+    expect(story.end("a", STOPPED, "y")).toContain("AttemptFailed a #1 DISK_FULL");
   });
 
   test("one that completes while another fails does not complete the stage", () => {

@@ -1,0 +1,52 @@
+// The nemesis: makes a process die at a named point while work is under way, brings it back, waits for the end and has everything judged.
+
+import { expect } from "vitest";
+import { check, type CheckOptions } from "./checker.js";
+import { gatherEvidence } from "./checker-evidence.js";
+import { EXPECTED, submitMix, submitTelemetry } from "./processes-world-load.js";
+import type { ProcessesWorld, Running } from "./processes-world.js";
+
+/** `TRAINYARD_CHAOS=full`: every failpoint at its first, second and fifth hit. Otherwise each at its first and some later. */
+export const FULL_MATRIX = process.env["TRAINYARD_CHAOS"] === "full";
+
+/** The server and the agent that live at present; replaced as they die. */
+export interface Cast { server: Running; agent: Running }
+
+export interface Round {
+  readonly victim: "server" | "agent";
+  /** "name:n", as TRAINYARD_FAILPOINT takes it. */
+  readonly failpoint: string;
+  /** More work, beside the mix. */
+  readonly extra?: (world: ProcessesWorld) => Promise<unknown>;
+}
+
+/** One death at a failpoint, from steady state to steady state. */
+export async function dieAt(world: ProcessesWorld, cast: Cast, { victim, failpoint, extra }: Round): Promise<void> {
+  const start = (armed: string | undefined): Running => (victim === "server" ? world.startServer(armed === undefined ? {} : { failpoint: armed }) : world.startAgent(armed === undefined ? {} : { failpoint: armed }));
+  await submitTelemetry(world); // what runs when the armed process takes over
+  await world.kill(cast[victim]);
+  const doomed = start(failpoint);
+  cast[victim] = doomed;
+  const work = Promise.all([submitMix(world), extra?.(world)]);
+  work.catch(() => undefined);
+  const how = await Promise.race([doomed.ended, new Promise<string>((resolve) => setTimeout(resolve, 25_000, "alive"))]);
+  expect(how, `the ${victim} was to die at ${failpoint}\n${world.logTail(victim)}`).toBe("SIGKILL");
+  expect((await gatherEvidence(world)).orphans).toEqual([]); // invariant 10, at the worst moment
+  cast[victim] = start(undefined);
+  await work;
+  await world.settled();
+  await judged(world);
+}
+
+/** Waits until the agents' last reports and the subscriber's last event are in, then judges everything so far. */
+export async function judged(world: ProcessesWorld, options: CheckOptions = {}): Promise<void> {
+  let found: string[] = [];
+  await world.until("nothing is found", async () => {
+    found = check(await gatherEvidence(world), { expected: EXPECTED, ...options });
+    return found.every((one) => !MAY_LAG.test(one));
+  }, 10_000).catch(() => undefined);
+  expect(found, [...world.agents, "server"].map((name) => world.logTail(name)).join("\n")).toEqual([]);
+}
+
+/** Acknowledgement of the very last reports, and the subscriber's reading, may come a moment after the last pipeline ended. */
+const MAY_LAG = /^(6: agent .* journalled|14:)/;
