@@ -4,8 +4,7 @@ import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { OpenedDatabase } from "../db/database.js";
 import type { RedisAddress } from "../bus/connection.js";
-import type { AgentId, CheckpointId, StageId } from "../domain/ids.js";
-import type { Order } from "../protocol/messages.js";
+import type { CheckpointId, StageId } from "../domain/ids.js";
 import { AgentGateway } from "./agent-gateway.js";
 import { Caretaker, type Chore } from "./caretaker/caretaker.js";
 import { scanFailures } from "./caretaker/diagnosis.js";
@@ -86,11 +85,8 @@ export function startActors(options: ActorsOptions): Actors {
     fastLink: (agentId) => hub?.fastLink(agentId) ?? Promise.resolve(null),
   });
   const controlPlane = createControlPlane({
-    pool: database.pool, engine, wakeups, agentsChanged, explain,
-    publishDeletion: async (id) => {
-      const { rows: [row] } = await database.pool.query<{ agent_id: AgentId; attempt_id: string; attempt: number; path: string }>("select agent_id, attempt_id, attempt, path from checkpoints where id = $1", [id]);
-      if (row !== undefined) hub?.publish(new Map([[row.agent_id, [{ type: "delete-checkpoint", checkpointId: id, attemptId: row.attempt_id, fence: row.attempt, path: row.path } as Order]]]));
-    },
+    pool: database.pool, db: database.db, engine, wakeups, agentsChanged, explain,
+    publish: (orders) => hub?.publish(orders),
   });
   const chores: Chore[] = [
     {

@@ -3,29 +3,33 @@
 import { createHash } from "node:crypto";
 import type pg from "pg";
 import { loadPipeline, type AuditRow } from "../db/pipeline-store.js";
+import { markOrdered } from "../db/telemetry/checkpoints.js";
+import type { Db } from "../db/database.js";
 import { ConflictError, InvalidInputError, NotFoundError } from "../domain/errors.js";
-import { newId, type CheckpointId, type PipelineId, type StageId } from "../domain/ids.js";
+import { newId, type AgentId, type CheckpointId, type PipelineId, type StageId } from "../domain/ids.js";
 import { descendantsOf } from "../domain/pipeline/dag.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
 import { TERMINAL_STAGE, findStage, type Json, type Outputs, type PipelineState } from "../domain/pipeline/state.js";
 import { validateSpec } from "../domain/pipeline/validate.js";
+import type { Order } from "../protocol/messages.js";
 import { setDraining } from "./agent-gateway.js";
 import { TOPICS, type Committed, type ControlPlane, type RequestKey, type UserOrder, type Wakeups } from "./control-plane.js";
 import type { Claim, Engine } from "./engine.js";
 
 export interface PipelinesOptions {
   readonly pool: pg.Pool;
+  readonly db: Db;
   readonly engine: Engine;
   readonly wakeups: Wakeups;
   /** Reasons of a queued stage as the scheduler saw them; null when it is not known to wait. */
   readonly explain: (stageId: StageId) => Promise<readonly string[] | null>;
   readonly agentsChanged: () => void;
-  /** Hands delete orders to the agent's link. */
-  readonly publishDeletion: (checkpointId: CheckpointId) => Promise<void>;
+  /** Hands orders to the agents' fast link. */
+  readonly publish: (orders: ReadonlyMap<AgentId, readonly Order[]>) => void;
 }
 
 export function createControlPlane(options: PipelinesOptions): ControlPlane {
-  const { pool, engine } = options;
+  const { pool, db, engine } = options;
 
   const create = (input: { spec: PipelineSpec; by: string; request: RequestKey | null; audit?: AuditRow; forkedFrom: PipelineId | null; reuse: ReadonlyMap<string, { fromStageId: StageId; outputs: Outputs }> }): Promise<Committed> => {
     const at = Date.now();
@@ -82,13 +86,10 @@ export function createControlPlane(options: PipelinesOptions): ControlPlane {
     },
 
     async deleteCheckpoint(checkpointId) {
-      const { rows: [row] } = await pool.query<{ pinned: boolean; deleted_at: Date | null; agent_id: string }>("select pinned, deleted_at, agent_id from checkpoints where id = $1", [checkpointId]);
-      if (row === undefined) throw new NotFoundError("checkpoint", checkpointId);
-      if (row.pinned) throw new ConflictError("CHECKPOINT_PINNED", `Checkpoint ${checkpointId} is pinned. Unpin it first if it is to be deleted.`);
-      if (row.deleted_at !== null) throw new ConflictError("CHECKPOINT_DELETED", `Checkpoint ${checkpointId} was deleted already.`);
-      await pool.query("update checkpoints set delete_ordered_at = now(), delete_error = null where id = $1 and not pinned", [checkpointId]);
-      await options.publishDeletion(checkpointId as CheckpointId);
-      options.wakeups.wake([TOPICS.orders(row.agent_id)]);
+      const id = checkpointId as CheckpointId;
+      const { agentId, attemptId, fence, path } = await markOrdered(db, id, new Date());
+      options.publish(new Map([[agentId, [{ type: "delete-checkpoint", checkpointId: id, attemptId, fence, path }]]]));
+      options.wakeups.wake([TOPICS.orders(agentId)]);
     },
   };
 }

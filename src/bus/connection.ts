@@ -2,7 +2,7 @@
 //   C1. A command sent while the connection is down fails at once; nothing is carried out late (node-redis would queue it).
 //   C2. A server that stops answering ends the connection after `silenceMs`: commands reject, `over` resolves. Whoever uses it owns the retry.
 
-import { createClient } from "redis";
+import { createClient, ErrorReply } from "redis";
 import { UnavailableError } from "../domain/errors.js";
 
 export interface RedisAddress {
@@ -53,15 +53,17 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
   client.on("error", (error: Error) => end(error));
   client.on("end", () => end(new Error("the connection was closed")));
 
-  const pending = new Set<NodeJS.Timeout>();
   const watched = async <T>(reply: Promise<T>): Promise<T> => {
     const timer = setTimeout(() => end(new Error(`no reply for ${options.silenceMs} ms`)), options.silenceMs); // C2
-    pending.add(timer);
     try {
-      return await Promise.race([reply, over.then((reason) => Promise.reject(new UnavailableError(`Redis is away: ${reason.message}.`, { cause: reason })))]);
+      return await Promise.race([reply, over.then((reason) => Promise.reject(reason))]);
+    } catch (error) {
+      if (error instanceof ErrorReply) throw error;
+      end(error as Error);
+      const reason = await over;
+      throw new UnavailableError(`Redis is away: ${reason.message}.`, { cause: reason });
     } finally {
       clearTimeout(timer);
-      pending.delete(timer);
     }
   };
 
@@ -70,7 +72,7 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
     await watched(client.ping());
   } catch (error) {
     end(error as Error);
-    throw error instanceof UnavailableError ? error : new UnavailableError(`Redis at ${withoutSecrets(address.url)} cannot be reached: ${(error as Error).message}`, { cause: error });
+    throw new UnavailableError(`Redis at ${withoutSecrets(address.url)} cannot be used: ${(error as Error).message}`, { cause: error });
   }
   return {
     command: (args) => {

@@ -73,9 +73,9 @@ export function streamReader(connection: RedisConnection, group: string): Stream
           const entries = await readFrom(behind, behind.map((key) => pendingAfter.get(key) ?? "0"), count, null); // S1
           const last = new Map(entries.map((entry) => [entry.key, entry.id]));
           for (const key of behind) pendingAfter.set(key, last.get(key) ?? null);
-          if (entries.length > 0 || recreated.length > 0) return { entries, recreated };
+          if (entries.length > 0) return { entries, recreated };
         }
-        return { entries: await readFrom(keys, keys.map(() => ">"), count, blockMs), recreated };
+        return { entries: await readFrom(keys, keys.map(() => ">"), count, recreated.length > 0 ? null : blockMs), recreated }; // S2 is said at once
       } catch (error) {
         if (!/^(NOGROUP|UNBLOCKED)/.test((error as Error).message)) throw error;
         return { entries: [], recreated: [...recreated, ...(await ensureGroups(keys))] }; // S2

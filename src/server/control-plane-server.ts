@@ -55,6 +55,9 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
   })();
   try {
     const { url, wsUrl, port } = await http.listen();
+    if (!isLoopback(config.TRAINYARD_HOST) && config.TRAINYARD_TLS_CERT === undefined) {
+      log.warn({ host: config.TRAINYARD_HOST }, "listening beyond loopback without TLS: tokens travel readable unless a proxy in front ends TLS; set TRAINYARD_TLS_CERT and TRAINYARD_TLS_KEY otherwise");
+    }
     log.info({ url, redis: config.REDIS_URL !== undefined }, "the control plane is ready");
     return { url, wsUrl, port, close };
   } catch (error) {
@@ -96,6 +99,10 @@ async function readQueues(db: Db): Promise<{ queue: string; waiting: number; run
     else queue.running = Number(row.count);
   }
   return [...queues.values()];
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 /** Agents get users of their own: the control plane's password never reaches them. */

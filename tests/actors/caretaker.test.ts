@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "vitest";
+import type { Outputs } from "../../src/domain/pipeline/state.js";
 import { commands } from "../support/specs.js";
 import { startWorld, type World } from "../support/world.js";
 
@@ -76,7 +77,8 @@ test("a second agent under a name that is connected is refused", async () => {
 
 test("evaluate stages store their scores, and fail clearly without any", async () => {
   world = await startWorld();
-  await world.agent({ run: ({ stage }) => ({ kind: "COMPLETED", outputs: stage === "good" ? { scores: { accuracy: 0.75 }, sampleCount: 40 } : { accuracy: 0.5 } }) });
+  const outputs: Record<string, Outputs> = { good: { scores: { accuracy: 0.75 }, sampleCount: 40 }, bad: { accuracy: 0.5 } };
+  await world.agent({ run: ({ stage }) => ({ kind: "COMPLETED", outputs: { ...outputs[stage] } }) });
   const id = await world.submit({ name: "evals", stages: ["good", "bad"].map((name) => ({ name, kind: "evaluate", params: { run: ["x"] } })) });
   await world.ended(id, "FAILED");
   expect(await world.database.db.selectFrom("evaluations").select(["scores", "sample_count"]).execute()).toEqual([{ scores: { accuracy: 0.75 }, sample_count: 40 }]);

@@ -1,5 +1,4 @@
 import { afterEach, expect, test } from "vitest";
-import { createControlPlane } from "../../src/actors/pipelines.js";
 import { loadPipeline } from "../../src/db/pipeline-store.js";
 import type { PipelineEvent } from "../../src/domain/pipeline/events.js";
 import { evolve } from "../../src/domain/pipeline/evolve.js";
@@ -166,7 +165,7 @@ test("a stage over two nodes starts on both or not at all, and its outputs are t
 test("two control planes on one database share the work, and the survivor carries on when the one that schedules ends", async () => {
   world = await startWorld();
   const other = world.second();
-  const plane = createControlPlane({ pool: world.database.pool, engine: other.engine, wakeups: other.wakeups, explain: () => Promise.resolve(null), agentsChanged: () => undefined, publishDeletion: () => Promise.resolve() });
+  const plane = other.controlPlane;
   await world.agent();
   const spec = validateSpec(diamond).spec!;
   const ids = (await Promise.all(Array.from({ length: 20 }, () => plane.submit({ spec, by: "other", request: null })))).map((one) => one.pipelineId);

@@ -190,7 +190,7 @@ function everythingEnds({ pipelines, stages }: Evidence, { expected = {} }: Chec
 }
 
 function needsComeFirst({ events, pipelines }: Evidence): string[] {
-  const needs = new Map(pipelines.flatMap((row) => row.spec.stages.map((stage) => [`${row.id}/${stage.name}`, stage.dependsOn.map((need) => `${row.id}/${need}`)] as const)));
+  const needs = new Map<string, string[]>(pipelines.flatMap((row) => row.spec.stages.map((stage) => [`${row.id}/${stage.name}`, stage.dependsOn.map((need) => `${row.id}/${need}`)] as const)));
   const completed = new Set<string>();
   return events.flatMap((event) => {
     if (event.type === "StageCompleted" || event.type === "StageReused") completed.add(stageKey(event));
@@ -299,7 +299,7 @@ function mutationsAreAccountedFor({ submitted, requests, pipelines, events, audi
 }
 
 function capacityIsKept({ events, agents, pipelines }: Evidence): string[] {
-  const specs = new Map(pipelines.flatMap((row) => row.spec.stages.map((stage) => [`${row.id}/${stage.name}`, stage] as const)));
+  const specs = new Map<string, Evidence["pipelines"][number]["spec"]["stages"][number]>(pipelines.flatMap((row) => row.spec.stages.map((stage) => [`${row.id}/${stage.name}`, stage] as const)));
   const poolsOf = new Map(agents.map((agent) => [agent.id, agent.pools]));
   const held = new Map<string, { agentId: string; queue: string; gpus: number[] }>();
   const found: string[] = [];

@@ -92,7 +92,7 @@ export const EXIT_CAUSES: readonly Cause[] = [
   { code: "KILLED_BY_SIGNAL", signals: ["SIGTERM", "SIGINT", "SIGHUP"], message: "The program was ended by $signal, which this agent did not send.", hint: "Someone, or the host's shutdown, stopped it. Retry." },
 ];
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number as number, name as NodeJS.Signals]));
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).reverse().map(([name, number]) => [number as number, name as NodeJS.Signals])); // the first of two names, SIGABRT and SIGIOT, wins
 
 /** What became of the program: `status` as a shell gives it, 128 + signal for a signal. Call only for a status other than 0 (X2). */
 export function classifyExit(status: number, logTail: readonly string[]): Failure {
