@@ -48,7 +48,7 @@ export class Dispatch {
 
   /** Told of each commit of this process, in order: a jump in positions is another process's work. */
   committed(batch: CommittedBatch): void {
-    if (batch.position === null || this.#dispatcher === null) return;
+    if (batch.position === null || this.#options.engine.scheduler === null) return;
     const first = batch.position - batch.ledger.events.length + 1;
     if (first > this.#seen + 1) void this.#lookAt(this.#seen, first - 1);
     this.#seen = Math.max(this.#seen, batch.position);
@@ -84,12 +84,22 @@ export class Dispatch {
 
   #start(epoch: number): void {
     const { engine, wakeups, log, unresponsiveAfterMs, leaseTtlMs } = this.#options;
-    this.#dispatcher = new Dispatcher({ epoch, log, unresponsiveAfterMs, leaseTtlMs, wakeAt: (at) => this.#wakeAt(at) });
-    engine.scheduler = this.#dispatcher;
-    this.#seen = 0;
-    this.#stopListening = wakeups.listen(TOPICS.events, () => void this.#catchUp());
-    this.#timer = setInterval(() => void this.#tick(), TICK_MS);
-    void this.#tick();
+    const dispatcher = new Dispatcher({ epoch, log, unresponsiveAfterMs, leaseTtlMs, wakeAt: (at) => this.#wakeAt(at) });
+    this.#dispatcher = dispatcher;
+    // The position is read before the fleet is: what others commit in between is looked at twice rather than never.
+    const begin = async (): Promise<void> => {
+      const { rows: [counter] } = await this.#options.pool.query<{ position: number }>("select position from event_counter");
+      if (this.#dispatcher !== dispatcher) return;
+      this.#seen = counter!.position;
+      engine.scheduler = dispatcher;
+      this.#stopListening = wakeups.listen(TOPICS.events, () => void this.#catchUp());
+      this.#timer = setInterval(() => void this.#tick(), TICK_MS);
+      await this.#tick();
+    };
+    begin().catch((error: unknown) => {
+      log.warn({ err: error }, "taking up the dispatcher's post failed; trying again");
+      setTimeout(() => { if (this.#dispatcher === dispatcher) this.#start(epoch); }, TICK_MS);
+    });
   }
 
   #end(): void {
@@ -136,7 +146,6 @@ export class Dispatch {
   }
 
   async #lookAt(after: number, upTo: number): Promise<void> {
-    if (after === 0) return; // everything before the role was taken is in the fleet as it was read
     const { rows } = await this.#options.pool.query<{ pipeline_id: PipelineId }>({ name: "changed-pipelines", text: "select distinct pipeline_id from events where position > $1 and position <= $2", values: [after, upTo] });
     await this.#look(rows.map((row) => row.pipeline_id));
   }

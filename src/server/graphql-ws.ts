@@ -41,7 +41,7 @@ export const CLOSE_SLOW = 4290;
 
 export interface AttachedWebSocket {
   /** Open sockets. */
-  readonly sockets: number;
+  readonly lines: ReadonlySet<Pick<Line, "unsentBytes" | "closing">>;
   /** Operations under way. */
   readonly operations: number;
   /** Closes every socket with 1001, which clients retry, and refuses new ones. */
@@ -164,7 +164,7 @@ export function attachWebSocket(server: Server, graphql: Graphql, options: { rea
   server.on("upgrade", upgrade);
 
   return {
-    get sockets() { return lines.size; },
+    lines,
     get operations() { return operations; },
     async close() {
       server.off("upgrade", upgrade);
@@ -183,6 +183,9 @@ const SPLICE_MARK = "\u0001";
 const SPLICE_TAIL = `${JSON.stringify(SPLICE_MARK)}}`;
 
 interface Line {
+  /** Bytes that the peer has not taken. */
+  readonly unsentBytes: number;
+  readonly closing: boolean;
   send(frame: string): Promise<void> | undefined;
   /** Closes the socket when it has been stuck for too long. */
   check(): void;
@@ -197,6 +200,7 @@ function openLine(socket: WebSocket, limits: WebSocketLimits): Line {
   let answered = true;
   const ping = setInterval(() => {
     if (socket.readyState !== socket.OPEN) return;
+    if (!answered && waiting > 0) return; // it does not read, so it cannot answer: `check` says so with a code
     if (!answered) return socket.terminate();
     answered = false;
     socket.ping();
@@ -204,6 +208,8 @@ function openLine(socket: WebSocket, limits: WebSocketLimits): Line {
   socket.on("pong", () => { answered = true; });
 
   return {
+    get unsentBytes() { return socket.bufferedAmount; },
+    get closing() { return socket.readyState !== socket.OPEN; },
     send(frame) {
       if (socket.readyState !== socket.OPEN) return undefined;
       if (socket.bufferedAmount < UNSENT_BYTES) return void socket.send(frame, ignore);

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { pollUntil } from "../../src/server/embedded/server-process.js";
 import { packagePath } from "../../src/package-root.js";
 import { cli, newFolder, startUp, type Up } from "./support.js";
@@ -88,18 +88,24 @@ describe("without a server", SLOW, () => {
 });
 
 describe("with a server", SLOW, () => {
+  let up: Up;
+  beforeAll(async () => {
+    let end = async () => undefined as void;
+    up = await startUp({ atEnd: (given) => void (end = given) });
+    return end;
+  }, 60_000);
+
   test("reading commands give tables, JSON, YAML and ids; nothing but data is on stdout", async () => {
-    const up = await startUp();
     const submitted = await up.cli("submit", specFile("one", [program("a", "console.log('hello')")]));
     const id = submitted.stdout.trim();
     expect([submitted.code, id]).toEqual([0, expect.stringMatching(/^pip_/)]);
     expect(submitted.stderr).toContain(`watch ${id}`);
     expect((await up.cli("watch", id)).code).toBe(0);
 
-    expect((await up.cli("ls", "--quiet")).stdout).toBe(`${id}\n`);
-    expect(JSON.parse((await up.cli("ls", "--json", "--status", "completed")).stdout)).toMatchObject([{ id, name: "one", status: "COMPLETED", stageCounts: { COMPLETED: 1 } }]);
-    expect(parse((await up.cli("ls", "-o", "yaml")).stdout)).toMatchObject([{ id }]);
-    expect((await up.cli("ls", "--status", "failed")).stdout).toBe("");
+    expect((await up.cli("ls", "--quiet", "--name", "one")).stdout).toBe(`${id}\n`);
+    expect(JSON.parse((await up.cli("ls", "--json", "--status", "completed", "--name", "one")).stdout)).toMatchObject([{ id, name: "one", status: "COMPLETED", stageCounts: { COMPLETED: 1 } }]);
+    expect(parse((await up.cli("ls", "-o", "yaml", "--name", "one")).stdout)).toMatchObject([{ id }]);
+    expect((await up.cli("ls", "--status", "failed", "--name", "one")).stdout).toBe("");
     expect((await up.cli("ls")).stdout).toMatch(/^ID\s+NAME\s+STATUS/);
     expect(JSON.parse((await up.cli("show", "one", "--json")).stdout)).toMatchObject({ id, stages: [{ name: "a", status: "COMPLETED" }] });
     expect((await up.cli("show", id, "a")).stdout).toContain("attempts");
@@ -115,7 +121,6 @@ describe("with a server", SLOW, () => {
   });
 
   test("the exit code of watch tells how the pipeline ended: failed 3, cancelled 6, timed out 124, Ctrl-C 130", async () => {
-    const up = await startUp();
     const failed = await up.cli("submit", specFile("fails", [program("a", "console.log('last words'); process.exit(7)")]), "--watch");
     expect(failed.code).toBe(3);
     expect(failed.stderr).toContain("EXIT_NONZERO");
@@ -132,6 +137,7 @@ describe("with a server", SLOW, () => {
     const left = await watched.ended;
     expect([left.code, left.stderr]).toEqual([130, expect.stringContaining(`watch ${id}`)]);
     const toTheEnd = await up.start("watch", id, "--json");
+    expect(await pollUntil(() => toTheEnd.stdout() !== "", 15_000)).toBe(true);
     expect((await up.cli("cancel", "long", "--reason", "enough")).code).toBe(0);
     const cancelled = await toTheEnd.ended;
     expect(cancelled.code).toBe(6);
@@ -139,25 +145,23 @@ describe("with a server", SLOW, () => {
   });
 
   test("submitting again with the same request id gives the same pipeline, with another specification a conflict", async () => {
-    const up = await startUp();
-    const file = specFile("one", [program("a", "1")]);
+    const file = specFile("same", [program("a", "1")]);
     const first = await up.cli("submit", file, "--request-id", "r1");
     const second = await up.cli("submit", file, "--request-id", "r1");
     expect([second.code, second.stdout]).toEqual([0, first.stdout]);
     const third = await up.cli("submit", file, "--request-id", "r1", "--set", "name=other");
     expect([third.code, third.stdout]).toEqual([1, ""]);
-    expect(lines((await up.cli("ls", "--quiet")).stdout)).toHaveLength(1);
+    expect(lines((await up.cli("ls", "--quiet", "--name", "same")).stdout)).toHaveLength(1);
   });
 
   test("a dry run asks the server and stores nothing; --set and the file's directory are applied", async () => {
-    const up = await startUp();
     const folder = newFolder();
     writeFileSync(join(folder, "p.yaml"), 'name: p\nstages:\n  - name: a\n    kind: command\n    params: { run: [node, "${pipeline.directory}/x.mjs"] }\n');
     expect((await up.cli("submit", join(folder, "p.yaml"), "--dry-run")).code).toBe(0);
     const bad = await up.cli("submit", join(folder, "p.yaml"), "--dry-run", "--set", "stages.a.retry.maxAttempts=0");
     expect(bad.code).toBe(2);
     expect(bad.stderr).toContain("--set stages.a.retry.maxAttempts=0");
-    expect((await up.cli("ls", "-q")).stdout).toBe("");
+    expect((await up.cli("ls", "-q", "--name", "p")).stdout).toBe("");
     writeFileSync(join(folder, "x.mjs"), "console.log('ran from ' + import.meta.url)");
     const id = (await up.cli("submit", join(folder, "p.yaml"), "--watch", "--quiet", "--set", "labels.team=me")).stdout.trim();
     expect((await up.cli("logs", id, "--stage", "a")).stdout).toContain(folder);
@@ -165,7 +169,6 @@ describe("with a server", SLOW, () => {
   });
 
   test("retry, pause, resume, approve and fork do what they say", async () => {
-    const up = await startUp();
     const marker = join(newFolder(), "fixed");
     const flaky = program("a", `process.exit(require("fs").existsSync(${JSON.stringify(marker)}) ? 0 : 1)`);
     const id = (await up.cli("submit", specFile("flow", [flaky, { name: "gate", kind: "approval", dependsOn: ["a"], params: { message: "ship it?" } }, program("b", "console.log(process.argv[1] ?? 'plain')", { dependsOn: ["gate"] })]))).stdout.trim();
@@ -187,7 +190,6 @@ describe("with a server", SLOW, () => {
   });
 
   test("tokens: roles are enforced as exit code 4, a token made in the database works, a revoked one is refused", async () => {
-    const up = await startUp();
     const viewer = JSON.parse((await up.cli("token", "create", "--role", "viewer", "--name", "guest", "--json")).stdout) as { id: string; token: string };
     const asViewer = (...args: string[]) => cli(args, { env: { TRAINYARD_URL: up.url, TRAINYARD_TOKEN: viewer.token } });
     expect((await asViewer("ls")).code).toBe(0);
@@ -205,7 +207,6 @@ describe("with a server", SLOW, () => {
   });
 
   test("watch over a killed control plane shows every event once and in order", async () => {
-    const up = await startUp();
     const stages = Array.from({ length: 12 }, (_, index) => program(`s${index}`, "setTimeout(() => {}, 300)", index === 0 ? {} : { dependsOn: [`s${index - 1}`] }));
     const id = (await up.cli("submit", specFile("chain", stages))).stdout.trim();
     const watched = await up.start("watch", id, "--json");
@@ -213,13 +214,14 @@ describe("with a server", SLOW, () => {
     await killControlPlane(up);
     const { code, stdout, stderr } = await watched.ended;
     expect([code, stderr]).toEqual([0, expect.stringContaining("connection")]);
-    const seqs = records(stdout).map(({ seq }) => Number(seq));
+    const [state, ...events] = records(stdout);
+    expect(state).toMatchObject({ type: "PipelineState", pipelineId: id, stages: { s0: expect.any(String) as string } });
+    const seqs = events.map(({ seq }) => Number(seq));
     expect(seqs).toEqual(seqs.map((_, index) => seqs[0]! + index));
     expect(records(stdout).at(-1)).toMatchObject({ type: "PipelineCompleted" });
   });
 
   test("logs -f over a killed control plane gives exactly what the program wrote", async () => {
-    const up = await startUp();
     const count = 400;
     const code = `let n = 0; const tick = setInterval(() => { console.log("line " + n + " äöü 表示 " + "x".repeat(n % 50)); if (++n === ${count}) clearInterval(tick); }, 10);`;
     const id = (await up.cli("submit", specFile("talks", [program("a", code)]))).stdout.trim();
@@ -235,7 +237,6 @@ describe("with a server", SLOW, () => {
   });
 
   test("checkpoints are listed, pinned, and deleted only when not pinned", async () => {
-    const up = await startUp();
     const code = `const fs = require("fs"); const dir = process.env.TRAINYARD_OUTPUT_DIR; fs.mkdirSync(dir, { recursive: true }); for (const step of [1, 2]) { fs.writeFileSync(dir + "/c" + step, "w"); fs.appendFileSync(process.env.TRAINYARD_METRICS_FILE, JSON.stringify({ step, data: { loss: 1 / step }, checkpoint: dir + "/c" + step }) + "\\n"); }`;
     const id = (await up.cli("submit", specFile("saves", [program("a", code)]), "-w", "-q")).stdout.trim();
     const list = async () => JSON.parse((await up.cli("checkpoint", "ls", id, "--json")).stdout) as { id: string; step: number; isPinned: boolean; path: string }[];
@@ -249,7 +250,6 @@ describe("with a server", SLOW, () => {
   });
 
   test("an agent is drained and undrained by name", async () => {
-    const up = await startUp();
     const [agent] = JSON.parse((await up.cli("agents", "--json")).stdout) as { name: string }[];
     expect((await up.cli("agents", "drain", agent!.name, "--reason", "new disk")).code).toBe(0);
     expect(JSON.parse((await up.cli("agents", "show", agent!.name, "--json")).stdout)).toMatchObject({ draining: true });

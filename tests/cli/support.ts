@@ -56,10 +56,18 @@ export interface Up extends Running {
   stop(): Promise<Ended>;
 }
 
-/** `trainyard up --json` in a directory (a new one by default), when it is ready. Whatever is left of it is ended with the test. */
-export async function startUp(options: { dataDir?: string; args?: readonly string[]; env?: Readonly<Record<string, string>> } = {}): Promise<Up> {
+export interface UpGiven {
+  readonly dataDir?: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** When whatever is left of it is ended: with the test unless told otherwise. */
+  readonly atEnd?: (end: () => Promise<void>) => void;
+}
+
+/** `trainyard up --json` in a directory (a new one by default), when it is ready. */
+export async function startUp(options: UpGiven = {}): Promise<Up> {
   const dataDir = options.dataDir ?? newFolder("up-");
-  onTestFinished(() => endAllOf(dataDir));
+  (options.atEnd ?? onTestFinished)(() => endAllOf(dataDir));
   const running = await startCli(["up", "--data-dir", dataDir, "--port", "0", "--json", ...(options.args ?? [])], { env: { TRAINYARD_LOG_LEVEL: "warn", ...options.env } });
   let over = false;
   void running.ended.then(() => (over = true));

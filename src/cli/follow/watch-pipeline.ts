@@ -1,4 +1,4 @@
-// Shows a pipeline to its end: a redrawn table on a terminal, one line per change elsewhere, one JSON object per event with --json.
+// Shows a pipeline to its end: a redrawn table on a terminal, one line per change elsewhere, the state and then one JSON object per event with --json.
 import { openSubscriptions } from "../api/subscriptions.js";
 import type { Cli } from "../cli.js";
 import { CliError, EXIT, exitCodeOf, type ExitCode } from "../exit-codes.js";
@@ -81,7 +81,11 @@ export function sayEnd(cli: Cli, view: PipelineView): void {
 const silent: Display = { state: () => undefined, event: () => undefined, end: () => undefined };
 
 function recordDisplay(cli: Cli): Display {
-  return { ...silent, event: (event) => cli.record(event) };
+  return {
+    ...silent,
+    state: ({ id, name, status, error, cursor, stages }) => cli.record({ type: "PipelineState", pipelineId: id, name, status, error, cursor, stages: Object.fromEntries([...stages.values()].map((stage) => [stage.name, stage.status])) }),
+    event: (event) => cli.record(event),
+  };
 }
 
 function lineDisplay(cli: Cli): Display {
