@@ -12,6 +12,7 @@ let latencies: number[] = [];
 
 const agent = await startAgent({
   config,
+  environment: process.env,
   log: pino({ level: config.TRAINYARD_LOG_LEVEL }, pino.destination(2)),
   runner: {
     takes: (assignment) => (assignment.params["run"] as string[] | undefined)?.[0] === "noop",

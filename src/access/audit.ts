@@ -3,6 +3,7 @@
 //   U2. Nothing secret is stored: values of secret-looking keys and of `env` are left out, and large inputs are kept as their hash and size.
 
 import { createHash } from "node:crypto";
+import type { AuditRow } from "../db/pipeline-store.js";
 import type { Json } from "../domain/pipeline/state.js";
 import { failpoint } from "../failpoints.js";
 import type { Principal } from "./authenticator.js";
@@ -33,11 +34,16 @@ const MAX_DEPTH = 40;
 /** Adds a row. Give the transaction of the change where there is one: then neither is there without the other. */
 export async function recordAudit(db: AccessDb, entry: AuditEntry): Promise<void> {
   failpoint("during-audit-insert");
-  await db.insertInto("audit").values({
+  const row = auditRow(entry);
+  await db.insertInto("audit").values({ ...row, token_id: entry.principal?.tokenId ?? null, input: JSON.stringify(row.input), outcome: entry.outcome, code: entry.code }).execute();
+}
+
+/** What is stored of an entry, for whoever stores it in a transaction of their own. */
+export function auditRow(entry: Omit<AuditEntry, "outcome" | "code">): AuditRow {
+  return {
     actor: entry.principal?.name ?? "anonymous", token_id: entry.principal?.tokenId ?? null, role: entry.principal?.role ?? null, action: entry.action,
-    subject: entry.subject === null ? null : storable(entry.subject.slice(0, 200)), input: JSON.stringify(redact(entry.input)), outcome: entry.outcome, code: entry.code,
-    request_id: entry.requestId, address: entry.address,
-  }).execute();
+    subject: entry.subject === null ? null : storable(entry.subject.slice(0, 200)), input: redact(entry.input), request_id: entry.requestId, address: entry.address,
+  };
 }
 
 /** U2. What may be kept of an input. */

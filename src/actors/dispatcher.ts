@@ -16,7 +16,7 @@ import { place } from "../domain/placement/place.js";
 import type { Placement } from "../domain/placement/facts.js";
 import { resolvedParams } from "../domain/pipeline/decide.js";
 import { capabilityOf, cleanupParamsSchema, queueOf } from "../domain/pipeline/spec.js";
-import { liveAttempt, type PipelineState } from "../domain/pipeline/state.js";
+import { isPlaceable, liveAttempt, type PipelineState } from "../domain/pipeline/state.js";
 import { failpoint } from "../failpoints.js";
 import type { GpuReport, Pool } from "../protocol/messages.js";
 import type { BatchTransaction, Scheduler } from "./engine.js";
@@ -115,7 +115,7 @@ export class Dispatcher implements Scheduler {
     for (const placement of placements) {
       const state = transaction.states.get(placement.pipelineId);
       const stage = state?.stages.at(state.dag.indexOf.get(placement.stage)!);
-      if (state === undefined || stage === undefined || stage.status !== "QUEUED" || stage.live !== null || state.status === "PAUSED" || state.cancelling !== null) {
+      if (state === undefined || stage === undefined || !isPlaceable(state, stage, transaction.at)) {
         fleet.withdraw(placement.stageId);
         if (state === undefined) this.#again.add(placement.pipelineId);
         else await this.#sync(transaction.client, state, undefined, fleet);

@@ -141,11 +141,9 @@ export class Engine {
   async #work(items: readonly EngineItem[]): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const batch = new Batch(items, this.#cache, this.#attempts, this.#telemetry);
+      let committed: CommittedBatch;
       try {
-        const committed = await this.#transact(batch);
-        batch.settle(committed.position);
-        this.#onCommit(committed);
-        return;
+        committed = await this.#transact(batch);
       } catch (error) {
         this.#cache.forget(batch.touched);
         this.scheduler?.undo();
@@ -164,6 +162,14 @@ export class Engine {
         for (const item of items) item.reject(answer);
         return;
       }
+      batch.settle(committed.position);
+      try {
+        this.#onCommit(committed);
+      } catch (error) {
+        // The batch stands. Whoever was not told finds out within a second: wake-ups are repeated, orders are published again.
+        this.#log.error({ err: error }, "telling of a committed batch failed");
+      }
+      return;
     }
   }
 
@@ -331,6 +337,7 @@ class Batch implements BatchTransaction {
 
   decide(pipelineId: PipelineId, command: PipelineCommand, build?: AssignmentBuilder): void {
     const before = this.states.get(pipelineId) ?? null;
+    if (before === null && command.type !== "SubmitPipeline") throw new NotFoundError("pipeline", pipelineId);
     const { events, state } = decideAndEvolve(before, command);
     this.touched.add(pipelineId);
     if (events.length === 0) return;

@@ -35,7 +35,7 @@ export interface Attempts {
 
 export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProcessRunner | null): Attempts {
   const running = new Map<AttemptId, RunningAttempt>();
-  let idleWaiters: (() => void)[] = [];
+  const idleWaiters: (() => void)[] = [];
 
   const run = (held: HeldAttempt): RunningAttempt => {
     if (runner !== null && runner.takes(held.assignment)) return runInProcess(host, held, runner);

@@ -12,7 +12,7 @@ import type { Logger } from "pino";
 import type { AgentConfig } from "../config.js";
 import { packagePath } from "../package-root.js";
 import { PROTOCOL_VERSION, type OpenSession } from "../protocol/messages.js";
-import { acquireDirectoryLock } from "../server/embedded/directory-lock.js";
+import { acquireDirectoryLock } from "../directory-lock.js";
 import { attemptDirectory } from "./attempt/attempt-directory.js";
 import type { AttemptHost } from "./attempt/attempt-host.js";
 import type { InProcessRunner } from "./attempt/in-process-attempt.js";
@@ -59,8 +59,8 @@ export interface AgentOptions {
   readonly log: Logger;
   /** Runs attempts inside this process; only benchmarks give one. */
   readonly runner?: InProcessRunner;
-  /** The agent's own environment: what programs inherit by name, and secrets. Default: this process's. */
-  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** The agent's own environment: what programs inherit by name, and secrets. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** The agent cannot start; the message names the cause and what to do. */
@@ -81,7 +81,7 @@ const VERSIONS_WAIT_MS = 1_500;
 /** Starts the daemon. Resolves when what an earlier process left is taken up; the control plane may be away. Throws AgentStartError, DeclarationError, JournalDamagedError. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config } = options;
-  const environment = options.environment ?? process.env;
+  const { environment } = options;
   const name = config.TRAINYARD_AGENT_NAME ?? hostname();
   const log = options.log.child({ agent: name });
   const pools = parsePools(config.TRAINYARD_AGENT_POOLS);
@@ -111,7 +111,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     if (record.kind === "report") replayed.set(record.body.n, place);
   });
   const epoch = readEpoch(directory, ledger.lastReport > 0);
-  let spool: Spool;
   const reserve = openReserve(join(directory, "reserve"));
   const journal = await openJournal({
     directory: journalDirectory,
@@ -129,7 +128,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     },
     fatal,
   });
-  spool = new Spool({
+  const spool: Spool = new Spool({
     journal, ledger, limitBytes: config.TRAINYARD_AGENT_SPOOL_LIMIT_BYTES,
     replayed: [...replayed].sort(([a], [b]) => a - b).map(([n, place]) => ({ n, place })),
     onDurable: () => shipper.wake(),

@@ -4,7 +4,7 @@
 //   T3. Trust that ended comes back with the next renewal; what was stopped meanwhile stays stopped.
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { pidRealm } from "../server/embedded/process-identity.js";
+import { pidRealm } from "../process-identity.js";
 
 /** Part of the TTL for which a renewal is trusted. */
 const TRUSTED_PART = 0.8;

@@ -4,6 +4,7 @@
 //       watermark: nothing depends on what a stream forgot.
 //   K3. Orders are acknowledged after the inbox has them on disk.
 
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { SessionOpened } from "../protocol/messages.js";
 import { backoff } from "./backoff.js";
@@ -31,6 +32,8 @@ export interface LinkKeeperOptions {
 /** Shortest and longest wait between tries of a link that failed, in milliseconds. */
 const STREAMS_RETRY_MS = [500, 10_000] as const;
 const HTTPS_RETRY_MS = [250, 5_000] as const;
+/** Pause after a poll that brought only what was known, in milliseconds: an order that cannot be acknowledged must not turn into a storm. */
+const REPEATED_PAUSE_MS = 200;
 
 /** Resolves with why the session is over, or null when the signal ended it. Rejects only with the journal's error. */
 export async function keepLinks(options: LinkKeeperOptions): Promise<string | null> {
@@ -59,9 +62,12 @@ export async function keepLinks(options: LinkKeeperOptions): Promise<string | nu
           shipper.rewind();
           await catchUp();
         }
-        if (got.orders.length > 0) await inbox.take(got.orders);
+        const news = got.orders.length > 0 && (await inbox.take(got.orders));
         got.acknowledge(); // K3
-        if (link.kind === "https") httpsBackoff.reset();
+        if (link.kind === "https") {
+          httpsBackoff.reset();
+          if (got.orders.length > 0 && !news) await delay(REPEATED_PAUSE_MS, undefined, { signal }).catch(() => undefined);
+        }
       }
     } finally {
       signal.removeEventListener("abort", closeNow);

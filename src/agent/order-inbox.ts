@@ -16,8 +16,8 @@ import { failpoint } from "../failpoints.js";
 import { deleteCheckpointFiles } from "./telemetry/checkpoint-files.js";
 
 export interface OrderInbox {
-  /** Checks, records and carries out. `orders` is what came over the wire. Rejects only with the journal's error. */
-  take(orders: readonly unknown[]): Promise<void>;
+  /** Checks, records and carries out. `orders` is what came over the wire. Resolves with whether any of them was new; rejects only with the journal's error. */
+  take(orders: readonly unknown[]): Promise<boolean>;
   /** Goes on with what an earlier agent process had taken and not finished. */
   resume(): void;
 }
@@ -123,6 +123,7 @@ export function createOrderInbox(options: OrderInboxOptions): OrderInbox {
       }
       if (entries.length > 0) failpoint("after-journal-accept");
       for (const act of acts) act();
+      return entries.length > 0;
     },
     resume() {
       for (const held of ledger.unfinished()) attempts.begin(held);

@@ -5,7 +5,7 @@
 import type { Logger } from "pino";
 import type { OpenSession, Renewed, SessionOpened } from "../protocol/messages.js";
 import { backoff } from "./backoff.js";
-import { CallRefusedError, type ControlPlaneClient } from "./control-plane-client.js";
+import type { CallRefusedError, ControlPlaneClient } from "./control-plane-client.js";
 import { keepLeases, type LeaseKeeperOptions } from "./lease-keeper.js";
 import { monotonicMs } from "./lease-trust.js";
 import { keepLinks, type LinkKeeperOptions } from "./link-keeper.js";

@@ -38,7 +38,7 @@ export function startShipper(options: { spool: () => Spool; log: Logger; refused
   let wakeLoop: () => void = () => undefined;
   let resendMs = RESEND_MS;
   let resendTimer: NodeJS.Timeout | null = null;
-  let drainWaiters: (() => void)[] = [];
+  const drainWaiters: (() => void)[] = [];
   let resent = 0; // rewinds so far: a send that began before one does not move `sentTo`
 
   const rewind = (): void => {

@@ -28,7 +28,7 @@ export const FAILURES: Readonly<Record<FailureCode, CatalogueEntry>> = {
   HOST_REBOOTED: { meaning: "The host was restarted while the program ran.", action: "Allow a retry; find out why the host went down." },
   PROCESS_VANISHED: { meaning: "The program was gone when the agent came back, without a trace of how it ended.", action: "Look at the host's own log for that time; allow a retry." },
   INVALID_INPUT: { meaning: "The stage's params are not valid once its references are filled in, or name a secret the agent does not have.", action: "Correct what the message names and fork the pipeline from that stage. Not retried by itself." },
-  INVALID_OUTPUTS: { meaning: "The program ended well, but the file of its outputs is no JSON object, or is larger than 64 KiB.", action: "Write one JSON object to TRAINYARD_OUTPUTS_FILE; put large results in TRAINYARD_OUTPUT_DIR and their path in the outputs. Not retried by itself." },
+  INVALID_OUTPUTS: { meaning: "The program ended well, but the file of its outputs is no JSON object, is larger than 64 KiB, or (evaluate) holds no scores.", action: "Write one JSON object to TRAINYARD_OUTPUTS_FILE; put large results in TRAINYARD_OUTPUT_DIR and their path in the outputs. Not retried by itself." },
   MISSING_OUTPUT: { meaning: "The stage refers to an output that the upstream stage did not leave.", action: "Correct the reference, or let the upstream stage write that key; then fork from it. Not retried by itself." },
   HEALTH_POLICY: { meaning: "The stage was stopped because a rule on the health of its training was broken.", action: "Read the message for the rule and the metric." },
   INTERNAL: { meaning: "The agent or the control plane met an error of its own.", action: "Report it with the message and the agent's log." },
@@ -83,7 +83,6 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
 
   REQUEST_ID_REUSED: { meaning: "The request id was used before, for a different request.", action: "Choose a new id for a new request; repeat an id only with the same one." },
   CHECKPOINT_PINNED: { meaning: "A pinned checkpoint is not deleted.", action: "Unpin it first." },
-  CHECKPOINT_DELETED: { meaning: "The checkpoint's files are gone already.", action: "Nothing to do." },
   CHECKPOINT_GONE: { meaning: "The checkpoint is deleted, or is being deleted by its agent.", action: "Choose another one of the stage." },
 
   INVALID_CURSOR: { meaning: "The cursor is none that this stream gave.", action: "Echo a cursor as it came, or leave it out." },

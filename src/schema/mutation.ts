@@ -4,10 +4,11 @@
 //   M3. Without a token there is nobody to answer as a member: UNAUTHENTICATED. Such rows are limited, so that strangers cannot fill the trail.
 
 import { getNamedType, isUnionType, type GraphQLResolveInfo } from "graphql";
-import { recordAudit } from "../access/audit.js";
+import { auditRow, recordAudit } from "../access/audit.js";
 import { includesRole } from "../access/roles.js";
 import type { Principal } from "../access/authenticator.js";
 import type { AccessDb } from "../access/tokens.js";
+import type { AuditRow } from "../db/pipeline-store.js";
 import { ForbiddenError, InvalidInputError, TrainyardError, type ErrorKind, type Problem } from "../domain/errors.js";
 import { unauthenticated } from "./api-errors.js";
 import { textProblem } from "./argument-texts.js";
@@ -37,6 +38,8 @@ export interface Actor {
   readonly principal: Principal;
   /** Writes the audit row of the accepted mutation in a transaction of the mutation's own. */
   audit(trx: AccessDb, subject?: string | null): Promise<void>;
+  /** The audit row of the accepted mutation, for the actors to store with the order. */
+  auditRow(): AuditRow;
 }
 
 export interface MutationBody<Args, Payload> {
@@ -64,7 +67,11 @@ export function audited<Args extends object, Payload>(body: MutationBody<Args, P
         await recordAudit(trx, { ...facts, subject: made ?? subject, outcome: "ACCEPTED", code: null });
         done = true;
       };
-      const payload = await body.run(args, { principal, audit }, context);
+      const row = () => {
+        done = true;
+        return auditRow({ ...facts, subject });
+      };
+      const payload = await body.run(args, { principal, audit, auditRow: row }, context);
       if (!done) await noted(context, audit(context.deps.db, body.made?.(payload) ?? null));
       return payload;
     } catch (error) {

@@ -144,12 +144,12 @@ builder.mutationField("submitPipeline", (t) => t.field({
   resolve: audited({
     subject: () => null,
     made: ({ pipeline }: Moved) => pipeline.id,
-    run: async ({ input }: SubmitArgs, { principal }, context) => {
+    run: async ({ input }: SubmitArgs, { principal, auditRow }, context) => {
       const requestId = input.requestId ?? null;
       if (requestId !== null && (requestId === "" || requestId.length > 200)) throw invalid("requestId", "A request id has 1 to 200 characters.", "Use a UUID.");
       const { spec, problems } = validateSpec(input.spec);
       if (spec === null) throw new InvalidInputError("The specification cannot be accepted; each place that is wrong is named in `problems`.", problems);
-      return moved(await context.deps.controlPlane.submit({ spec, by: principal.name, request: requestId === null ? null : { tokenId: principal.tokenId, requestId } }), context);
+      return moved(await context.deps.controlPlane.submit({ spec, by: principal.name, request: requestId === null ? null : { tokenId: principal.tokenId, requestId }, audit: auditRow() }), context);
     },
   }),
 }));
@@ -166,9 +166,9 @@ interface Ordered { readonly pipelineId: string; readonly reason?: string | null
 function ordering<Input extends Ordered>(orderOf: (input: Input, common: { pipelineId: PipelineId; by: string; reason: string }) => UserOrder) {
   return audited({
     subject: ({ input }: { input: Input }) => input.pipelineId,
-    run: async ({ input }: { input: Input }, { principal }: Actor, context: Context) => {
+    run: async ({ input }: { input: Input }, { principal, auditRow }: Actor, context: Context) => {
       const common = { pipelineId: pipelineIdOf(input.pipelineId), by: principal.name, reason: reasonOf(input.reason) };
-      return moved(await context.deps.controlPlane.order(orderOf(input, common)), context);
+      return moved(await context.deps.controlPlane.order(orderOf(input, common), auditRow()), context);
     },
   });
 }
@@ -211,11 +211,11 @@ builder.mutationField("forkPipeline", (t) => t.field({
   args: { input: t.arg({ type: ForkPipelineInput, required: true }) },
   resolve: audited({
     subject: ({ input }: { input: typeof ForkPipelineInput.$inferInput }) => input.pipelineId,
-    run: async ({ input }, { principal }, context) => {
+    run: async ({ input }, { principal, auditRow }, context) => {
       const overrides = input.overrides ?? null;
       if (overrides !== null && (typeof overrides !== "object" || Array.isArray(overrides))) throw invalid("overrides", "Overrides are an object of params.", "Send {\"name\": value, …}.");
       return moved(await context.deps.controlPlane.fork({
-        pipelineId: pipelineIdOf(input.pipelineId), fromStage: input.fromStage, overrides: overrides as Record<string, Json> | null, by: principal.name,
+        pipelineId: pipelineIdOf(input.pipelineId), fromStage: input.fromStage, overrides: overrides as Record<string, Json> | null, by: principal.name, audit: auditRow(),
       }), context);
     },
   }),

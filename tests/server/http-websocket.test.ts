@@ -12,8 +12,8 @@ const gate = { name: "gate", stages: [{ name: "ask", kind: "approval" }] };
 const order = (id: string, name: string) => api.data(`mutation ($id: ID!) { ${name}(input: { pipelineId: $id }) { ... on PipelinePayload { cursor } } }`, { id });
 
 /** A bare socket that keeps what it hears. */
-async function open(options: WebSocket.ClientOptions = {}, protocols: string | string[] = "graphql-transport-ws") {
-  const socket = new WebSocket(api.wsUrl, protocols, options);
+async function open(options: WebSocket.ClientOptions = {}, at: Api = api) {
+  const socket = new WebSocket(at.wsUrl, "graphql-transport-ws", options);
   const heard: any[] = [];
   socket.on("message", (data) => heard.push(JSON.parse(String(data))));
   const closed = once(socket, "close").then(([code, reason]) => ({ code: code as number, reason: String(reason) }));
@@ -22,7 +22,7 @@ async function open(options: WebSocket.ClientOptions = {}, protocols: string | s
     socket, heard, closed,
     send: (message: unknown) => socket.send(typeof message === "string" ? message : JSON.stringify(message)),
     hear: (match: object) => expect.poll(() => heard, { timeout: 5_000, interval: 5 }).toContainEqual(expect.objectContaining(match)),
-    async greet(token: string = api.tokens.viewer) {
+    async greet(token: string = at.tokens.viewer) {
       this.send({ type: "connection_init", payload: { authorization: `Bearer ${token}` } });
       await this.hear({ type: "connection_ack" });
       return this;
@@ -182,10 +182,11 @@ describe("tokens that end", () => {
 
 describe("readers that do not read", () => {
   test("a paused reader holds a bounded number of bytes, delays nobody, is closed with 4290, and resumes without a gap", async () => {
+    const api = await startApi({ bookmarkEveryMs: 60_000, http: { webSocketLimits: { stalledAfterMs: 800 } } });
     const id = await api.world.submit(gate);
     const query = "subscription ($id: ID!, $after: EventCursor) { pipelineEvents(pipelineId: $id, after: $after) { __typename ... on PipelineEvent { seq cursor payload } } }";
     const from = encodePlace({ kind: "pipeline", pipelineId: id, seq: 0 });
-    const slow = await (await open()).greet();
+    const slow = await (await open({}, api)).greet();
     slow.send({ id: "s", type: "subscribe", payload: { query, variables: { id, after: from } } });
     await slow.hear({ id: "s", type: "next" });
     slow.socket.pause();
@@ -213,6 +214,7 @@ describe("readers that do not read", () => {
     const missing = await rest.take(4_002 - got.length);
     expect([...got, ...missing.map((item) => item.pipelineEvents)].map((event) => event.seq)).toEqual(seqs);
     await rest.stop();
+    await api.stop();
   }, 60_000);
 });
 

@@ -135,7 +135,7 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
         if (!known(poll.sessionId)) return gone;
         polls++;
         const told = new Set(poll.received);
-        const waiting = (): Order[] => [...outstanding.values()].filter((order) => !told.has(orderKey(order)));
+        const waiting = (): Order[] => [...outstanding.values()].filter((order) => !told.has(keyOf(order)));
         if (waiting().length === 0 && poll.waitMs > 0) {
           await new Promise<void>((wake) => {
             const timer = setTimeout(done, poll.waitMs);
@@ -248,7 +248,7 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
     polls: () => polls,
     watermark: () => watermarks.get(epoch) ?? 0,
     order(...orders: Order[]) {
-      for (const order of orders) outstanding.set(orderKey(order), order);
+      for (const order of orders) outstanding.set(keyOf(order), order);
       publish(orders);
     },
     repeat(...orders: Order[]) {
@@ -296,6 +296,11 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
       await reading;
     },
   });
+}
+
+/** Also for orders of a form that does not exist. */
+function keyOf(order: Order): string {
+  return (orderKey(order) as string | undefined) ?? "of no known form";
 }
 
 /** An assignment of a command stage. */

@@ -8,7 +8,7 @@
 import { spawn } from "node:child_process";
 import { accessSync, closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
-import { identifyProcess, pidRealm } from "../../server/embedded/process-identity.js";
+import { identifyProcess, pidRealm } from "../../process-identity.js";
 import { commandLineOf } from "../host/process-table.js";
 import type { ProgramIdentity } from "../journal/records.js";
 import type { AttemptDirectory } from "./attempt-directory.js";

@@ -8,7 +8,7 @@ import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { commandParamsSchema, evaluateProgramParamsSchema, type FailureCode } from "../../domain/pipeline/spec.js";
 import { failpoint } from "../../failpoints.js";
-import { identifyProcess, isAlive, pidRealm } from "../../server/embedded/process-identity.js";
+import { identifyProcess, isAlive, pidRealm } from "../../process-identity.js";
 import { programMembers } from "../host/process-table.js";
 import { stopProgram } from "../host/program-stopper.js";
 import { encodeRecord, type HeldAttempt, type ProgramIdentity } from "../journal/records.js";

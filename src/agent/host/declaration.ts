@@ -5,6 +5,7 @@ import type { Pool } from "../../protocol/messages.js";
 /** A declaration that cannot be understood; names the variable and the form it must have. */
 export class DeclarationError extends Error {
   readonly code = "CONFIG_INVALID";
+  override readonly name = "DeclarationError";
 }
 
 /** "training=1;default,evaluation=4": pools of queues that share slots. Throws DeclarationError. */

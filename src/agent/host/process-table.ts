@@ -3,7 +3,7 @@
 
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
-import { identifyProcess, type ProcessIdentity } from "../../server/embedded/process-identity.js";
+import { identifyProcess, type ProcessIdentity } from "../../process-identity.js";
 
 export interface ProcessRow extends ProcessIdentity {
   readonly parent: number;

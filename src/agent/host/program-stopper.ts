@@ -3,7 +3,7 @@
 //   E2. Members that appear while we stop are found by another look before KILL and after it.
 
 import { setTimeout as delay } from "node:timers/promises";
-import { isAlive, type ProcessIdentity } from "../../server/embedded/process-identity.js";
+import { isAlive, type ProcessIdentity } from "../../process-identity.js";
 import { programMembers, signalProcess } from "./process-table.js";
 
 /** Interval of looking whether the members are gone, in milliseconds. */

@@ -1,7 +1,7 @@
 // The link that always works: long poll for orders, batched reports answered after the commit.
 
 import type { SessionId } from "../../domain/ids.js";
-import { orderKey, type Order } from "../../protocol/messages.js";
+import { orderKey, orderSchema } from "../../protocol/messages.js";
 import type { ControlPlaneClient } from "../control-plane-client.js";
 import type { AgentLink } from "./agent-link.js";
 
@@ -23,7 +23,7 @@ export function httpsLink(options: { client: ControlPlaneClient; sessionId: Sess
         orders,
         mayHaveLost: false,
         acknowledge: () => {
-          received = [...received, ...orders.map((order: Order) => orderKey(order))].slice(-10_000);
+          received = [...received, ...orders.flatMap(keyOf)].slice(-10_000);
         },
       };
     },
@@ -33,4 +33,10 @@ export function httpsLink(options: { client: ControlPlaneClient; sessionId: Sess
     },
     close: () => over.abort(),
   };
+}
+
+/** An order of a form this agent does not know has no key, and is not said to be received. */
+function keyOf(order: unknown): string[] {
+  const parsed = orderSchema.safeParse(order);
+  return parsed.success ? [orderKey(parsed.data)] : [];
 }

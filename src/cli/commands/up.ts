@@ -8,6 +8,10 @@ import { logFile } from "../stack/data-directory.js";
 import { runningPrograms } from "../stack/running-programs.js";
 import { startStack, type Stack } from "../stack/stack.js";
 
+/** A terminal and npm may both pass on one Ctrl-C. */
+const SAME_SIGNAL_MS = 500;
+const PARENT_CHECK_MS = 200;
+
 export interface UpOptions {
   readonly port?: number;
   readonly agent?: boolean;
@@ -22,8 +26,7 @@ export async function run(cli: Cli, _: readonly string[], options: UpOptions): P
   stopped.hurry(() => stack.hurry());
   if (cli.format === "json") cli.line(JSON.stringify({ url: stack.url, wsUrl: stack.wsUrl, token: stack.token }));
   else sayBanner(cli, stack, performance.now() - startedAt);
-  const signal = await stopped.came;
-  cli.note(`${signal}: stopping.`);
+  cli.note(`${await stopped.came}: stopping.`);
   await takeDown(cli, stack, options.stopPrograms === true ? "now" : "detach");
   return EXIT.ok;
 }
@@ -56,18 +59,33 @@ export function tokenisedUrl(stack: Pick<Stack, "url" | "token">): string {
   return `${new URL(stack.url).origin}/#token=${stack.token}`; // after #: browsers do not send it, logs do not keep it
 }
 
-/** Resolves with the first signal to stop; from the second on, the callback given to `hurry` is called. */
-export function stopSignals(cli: Cli): { readonly came: Promise<NodeJS.Signals>; hurry(callback: () => void): void } {
+/** Resolves with what asks to stop first; from the third signal on, the callback given to `hurry` is called. */
+export function stopSignals(cli: Cli): { readonly came: Promise<string>; hurry(callback: () => void): void } {
   let onHurry: (() => void) | null = null;
-  let signals = 0;
-  const came = new Promise<NodeJS.Signals>((resolve) => {
+  let signals = 0, lastAt = -Infinity;
+  const came = new Promise<string>((resolve) => {
     for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => {
       resolve(name);
+      const now = performance.now();
+      if (now - lastAt < SAME_SIGNAL_MS) return;
+      lastAt = now;
       if (++signals === 2) cli.note("Still stopping. Once more ends the control plane and the agent at once; the stores still close properly.");
       if (signals >= 3) onHurry?.();
     });
+    if (cli.environment["npm_command"] !== undefined) whenParentIsGone(() => resolve("npm is gone"));
   });
   return { came, hurry: (callback) => void (onHurry = callback) };
+}
+
+/** npx and npm run start us through a shell, and their SIGTERM ends that shell without reaching us: a new parent means that we were asked to stop. */
+function whenParentIsGone(callback: () => void): void {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    callback();
+  }, PARENT_CHECK_MS);
+  watch.unref();
 }
 
 function sayBanner(cli: Cli, stack: Stack, tookMs: number): void {

@@ -58,6 +58,23 @@ export function writeChildren(dataDir: string, children: Readonly<Record<string,
   writeWhole(join(dataDir, "children.json"), `${JSON.stringify(children)}\n`, 0o600);
 }
 
+/** DIR/stopping.json: the `up` that is on its way out. */
+export function noteStopping(dataDir: string): void {
+  writeWhole(stoppingFile(dataDir), `${JSON.stringify({ pid: process.pid })}\n`, 0o600);
+}
+
+export function clearStopping(dataDir: string): void {
+  rmSync(stoppingFile(dataDir), { force: true });
+}
+
+export function isStopping(dataDir: string, pid: number): boolean {
+  return (readJson(stoppingFile(dataDir)) as { pid?: unknown } | null)?.pid === pid;
+}
+
+function stoppingFile(dataDir: string): string {
+  return join(dataDir, "stopping.json");
+}
+
 /** A token, or null when none was made yet. */
 export function readTokenFile(dataDir: string, name: "admin" | "agent"): string | null {
   try {

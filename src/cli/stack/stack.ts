@@ -1,19 +1,20 @@
 // Everything of one data directory: the stores, the control plane and one agent, each kept running, on the loopback interface only.
-//   U1. One `up` per directory (up.lock); a second one is refused by name.
+//   U1. One `up` per directory (up.lock); a second one is refused by name. One that is stopping is waited for.
 //   U2. Whatever the last one left is adopted (stores, programs) or ended (control plane, agent) before ours start.
 //   U3. Order of the end: agent, control plane, Redis, PostgreSQL; nobody loses what it writes to.
 //   U4. Ready means: GraphQL answers, the token works, and the agent has had AGENT_PATIENCE_MS to report in.
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { migrate } from "../../db/migrator.js";
 import { packagePath } from "../../package-root.js";
-import { acquireDirectoryLock } from "../../server/embedded/directory-lock.js";
+import { acquireDirectoryLock, type DirectoryLock } from "../../server/embedded/directory-lock.js";
 import { isAlive } from "../../server/embedded/process-identity.js";
 import type { EmbeddedStoreLog } from "../../server/embedded/embedded-store-error.js";
 import { createApiClient, type ApiClient } from "../api/client.js";
 import { CliError, EXIT } from "../exit-codes.js";
 import { startChild, type Child } from "./child-process.js";
-import { agentDirectory, lockFile, logFile, readChildren, readServerNote, tokenFile, writeChildren, writeServerNote } from "./data-directory.js";
+import { agentDirectory, clearStopping, isStopping, lockFile, logFile, noteStopping, readChildren, readServerNote, tokenFile, writeChildren, writeServerNote } from "./data-directory.js";
 import { endLeftovers, noteChild } from "./leftovers.js";
 import type { StopMode } from "./parent-link.js";
 import { anyFreePort, becomesFree, isPortFree } from "./ports.js";
@@ -21,6 +22,10 @@ import { startStores, type Stores } from "./stores.js";
 import { ensureTokens } from "./tokens.js";
 
 const AGENT_PATIENCE_MS = 5_000;
+/** An `up` that is stopping gets this long before the next one gives up, in milliseconds. */
+const STOPPING_PATIENCE_MS = 60_000;
+/** An `up` that was told to stop a moment ago may not have noticed yet. */
+const NOTICING_MS = 1_000;
 /** A port of ours may still be held by a child of the last start. */
 const PORT_PATIENCE_MS = 3_000;
 /** Longest orderly end of each, in milliseconds. Programs that are stopped get their own grace period within the agent's. */
@@ -60,12 +65,8 @@ export interface Stack {
 export async function startStack(options: StackOptions): Promise<Stack> {
   const dataDir = resolve(options.dataDir);
   mkdirSync(dataDir, { recursive: true });
-  const owner = await acquireDirectoryLock(lockFile(dataDir));
-  if (owner.kind === "refused") {
-    const url = readServerNote(dataDir)?.url;
-    throw new CliError(EXIT.failure, `${dataDir} is served already, by process ${owner.holder.pid}${url === undefined ? "" : ` at ${url}`}.`, { hint: "Use that one, stop it first, or give this one a directory of its own with --data-dir." });
-  }
-  const undo: (() => Promise<void> | void)[] = [() => owner.lock.release()];
+  const lock = await ownDirectory(dataDir, options.say);
+  const undo: (() => Promise<void> | void)[] = [() => lock.release(), () => clearStopping(dataDir)];
   const unwind = async () => {
     for (const step of undo.splice(0).reverse()) await step();
   };
@@ -111,6 +112,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       url, wsUrl, token: tokens.admin, dataDir, kinds: stores.kinds, agentIsUp, api,
       stop(programs) {
         agentMode = programs;
+        noteStopping(dataDir);
         return (stopping ??= unwind().then(() => writeChildrenGone(dataDir)));
       },
       hurry() {
@@ -120,6 +122,22 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   } catch (error) {
     await unwind();
     throw error;
+  }
+}
+
+/** U1. Throws CliError when a living `up` holds the directory and is not on its way out. */
+async function ownDirectory(dataDir: string, say: StackOptions["say"]): Promise<DirectoryLock> {
+  const startedAt = performance.now();
+  for (let said = false; ; await delay(100)) {
+    const outcome = await acquireDirectoryLock(lockFile(dataDir));
+    if (outcome.kind === "held") return outcome.lock;
+    const { pid } = outcome.holder;
+    const stopping = isStopping(dataDir, pid);
+    if (stopping && !said) say(`Process ${pid} is just stopping in ${dataDir}; waiting for it.`);
+    said ||= stopping;
+    if (performance.now() - startedAt < (stopping ? STOPPING_PATIENCE_MS : NOTICING_MS)) continue;
+    const url = readServerNote(dataDir)?.url;
+    throw new CliError(EXIT.failure, `${dataDir} is served already, by process ${pid}${url === undefined ? "" : ` at ${url}`}.`, { hint: "Use that one, stop it first, or give this one a directory of its own with --data-dir." });
   }
 }
 

@@ -29,14 +29,13 @@ async function openAll(directory: string, options: { segmentBytes?: number; limi
     records.push(record);
     if (record.kind === "report") places.set(record.body.n, place);
   });
-  let spool: Spool;
   const reserve = openReserve(join(directory, "reserve"), options.reserveBytes ?? 4_096);
   const journal = await openJournal({
     directory: join(directory, "journal"), reserve, snapshot: () => encodeRecord("snapshot", JSON.stringify(ledger.snapshot())), beforeBatch: () => spool.beforeBatch(),
     ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
   });
   open.push(journal);
-  spool = new Spool({ journal, ledger, limitBytes: options.limitBytes ?? 1e9, replayed: [...places].sort(([a], [b]) => a - b).map(([n, place]) => ({ n, place })), onDurable: () => undefined });
+  const spool: Spool = new Spool({ journal, ledger, limitBytes: options.limitBytes ?? 1e9, replayed: [...places].sort(([a], [b]) => a - b).map(([n, place]) => ({ n, place })), onDurable: () => undefined });
   return { journal, ledger, spool, records, reserve };
 }
 
