@@ -3,7 +3,6 @@
 
 import { z } from "zod";
 
-const flag = z.enum(["true", "false", "1", "0"]).transform((text) => text === "true" || text === "1");
 const integer = (low: number, high: number) => z.coerce.number().int().min(low).max(high);
 const millis = integer(1, 86_400_000 * 365);
 const list = (separator: string) => z.string().transform((text) => text.split(separator).map((part) => part.trim()).filter((part) => part !== ""));

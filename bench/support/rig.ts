@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import pg from "pg";
+import type pg from "pg";
 import { pino } from "pino";
 import { createToken } from "../../src/access/tokens.js";
 import { openDatabase } from "../../src/db/database.js";

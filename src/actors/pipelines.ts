@@ -30,6 +30,7 @@ export interface PipelinesOptions {
 
 export function createControlPlane(options: PipelinesOptions): ControlPlane {
   const { pool, db, engine } = options;
+  const asked = new Map<PipelineId, Promise<PipelineState>>();
 
   const create = (input: { spec: PipelineSpec; by: string; request: RequestKey | null; audit?: AuditRow; forkedFrom: PipelineId | null; reuse: ReadonlyMap<string, { fromStageId: StageId; outputs: Outputs }> }): Promise<Committed> => {
     const at = Date.now();
@@ -66,7 +67,10 @@ export function createControlPlane(options: PipelinesOptions): ControlPlane {
     },
 
     async waitReasons(pipelineId, name) {
-      const state = await read(pool, pipelineId);
+      // Asked for all stages of a pipeline at once, it reads the pipeline once.
+      const reading = asked.get(pipelineId) ?? read(pool, pipelineId).finally(() => asked.delete(pipelineId));
+      asked.set(pipelineId, reading);
+      const state = await reading;
       const found = findStage(state, name);
       if (found === null) throw new NotFoundError(`stage of pipeline ${pipelineId} named`, name);
       const { stage, index } = found;

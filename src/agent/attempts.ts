@@ -75,7 +75,7 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
     disown(refused) {
       for (const { attemptId, fence, message } of refused) {
         const held = ledger.attempts.get(attemptId);
-        if (held === undefined || held.assignment.fence !== fence) continue;
+        if (held === undefined || held.assignment.fence !== fence || held.ended !== null) continue; // an end that is on its way is let go of when it is committed
         host.log.warn({ attemptId, stage: held.assignment.stage }, message);
         running.get(attemptId)?.disown(graceOf(held)); // A2
         ledger.apply({ kind: "forget", body: { attemptId } }); // at once: nothing may begin it any more

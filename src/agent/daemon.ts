@@ -118,8 +118,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     snapshot: () => encodeRecord("snapshot", JSON.stringify(ledger.snapshot())),
     beforeBatch: () => spool.beforeBatch(),
   });
+  const spool: Spool = new Spool({
+    journal, ledger, limitBytes: config.TRAINYARD_AGENT_SPOOL_LIMIT_BYTES,
+    replayed: [...replayed].sort(([a], [b]) => a - b).map(([n, place]) => ({ n, place })),
+    onDurable: () => shipper.wake(),
+  });
   const shipper = startShipper({
-    spool: () => spool,
+    spool,
     log,
     refused: (leases) => attempts.disown(leases),
     trouble: (link, error) => {
@@ -127,11 +132,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       link.close();
     },
     fatal,
-  });
-  const spool: Spool = new Spool({
-    journal, ledger, limitBytes: config.TRAINYARD_AGENT_SPOOL_LIMIT_BYTES,
-    replayed: [...replayed].sort(([a], [b]) => a - b).map(([n, place]) => ({ n, place })),
-    onDurable: () => shipper.wake(),
   });
 
   // ── attempts ──

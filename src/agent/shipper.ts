@@ -31,7 +31,7 @@ export interface Shipper {
   stop(): Promise<void>;
 }
 
-export function startShipper(options: { spool: () => Spool; log: Logger; refused: (leases: readonly RefusedLease[]) => void; trouble: (link: AgentLink, error: Error) => void; fatal: (error: Error) => void }): Shipper {
+export function startShipper(options: { spool: Spool; log: Logger; refused: (leases: readonly RefusedLease[]) => void; trouble: (link: AgentLink, error: Error) => void; fatal: (error: Error) => void }): Shipper {
   let link: AgentLink | null = null;
   let sentTo = 0;
   let stopped = false;
@@ -42,23 +42,23 @@ export function startShipper(options: { spool: () => Spool; log: Logger; refused
   let resent = 0; // rewinds so far: a send that began before one does not move `sentTo`
 
   const rewind = (): void => {
-    sentTo = options.spool().watermark;
+    sentTo = options.spool.watermark;
     resent++;
     wakeLoop();
   };
   const watchStillness = (): void => {
     if (resendTimer !== null) clearTimeout(resendTimer);
     resendTimer = null;
-    if (stopped || sentTo <= options.spool().watermark) return;
+    if (stopped || sentTo <= options.spool.watermark) return;
     resendTimer = setTimeout(() => {
-      options.log.info({ watermark: options.spool().watermark, sentTo }, "the watermark stands still; reports are sent again");
+      options.log.info({ watermark: options.spool.watermark, sentTo }, "the watermark stands still; reports are sent again");
       resendMs = Math.min(LONGEST_RESEND_MS, resendMs * 2);
       resendTimer = null;
       rewind();
     }, resendMs);
   };
   const committed = (watermark: number): void => {
-    const spool = options.spool();
+    const spool = options.spool;
     if (watermark <= spool.watermark) return;
     spool.commit(watermark);
     sentTo = Math.max(sentTo, spool.watermark);
@@ -71,7 +71,7 @@ export function startShipper(options: { spool: () => Spool; log: Logger; refused
 
   const loop = async (): Promise<void> => {
     while (!stopped) {
-      const spool = options.spool();
+      const spool = options.spool;
       const batch = link === null || sentTo - spool.watermark > WINDOW ? null : spool.take(Math.max(sentTo, spool.watermark));
       if (link === null || batch === null) {
         await new Promise<void>((resolve) => { wakeLoop = resolve; });
@@ -109,7 +109,7 @@ export function startShipper(options: { spool: () => Spool; log: Logger; refused
     wake: () => wakeLoop(),
     committed,
     rewind,
-    drained: () => (options.spool().watermark >= options.spool().last ? Promise.resolve() : new Promise((resolve) => { drainWaiters.push(resolve); })),
+    drained: () => (options.spool.watermark >= options.spool.last ? Promise.resolve() : new Promise((resolve) => { drainWaiters.push(resolve); })),
     async stop() {
       stopped = true;
       if (resendTimer !== null) clearTimeout(resendTimer);

@@ -29,6 +29,8 @@ const LIST_SIZES: Readonly<Record<string, number>> = {
   "PipelineConnection.edges": 1, "AuditConnection.edges": 1,
 };
 const DEFAULT_LIST = 10;
+/** Fields without fields below them that cost more than one. */
+const LEAF_PRICES: Readonly<Record<string, number>> = { "Stage.waitReasons": 5, "Stage.metricNames": 5, "Pipeline.spec": 20, "Pipeline.layers": 20 };
 /** Fields that take `first` or `last`, and what they give when neither is there. */
 const PAGE_SIZES: Readonly<Record<string, number>> = { "Query.pipelines": 50, "Query.audit": 50, "Query.events": 100, "Pipeline.events": 100 };
 /** Points of a series are cheap: this many cost as much as one field. */
@@ -103,7 +105,7 @@ function measure(schema: GraphQLSchema, document: DocumentNode, operation: Opera
     const inside = node.selectionSet === undefined ? { depth: 0, aliases: 0, directives: 0, cost: 0 } : ofSelections(node.selectionSet, field === undefined ? undefined : getNamedType(field.type));
     const times = field === undefined || parent === undefined ? 1 : sizeOf(node, field, parent.name, variables);
     const leaf = field === undefined || !isCompositeType(getNamedType(field.type));
-    return { depth: inside.depth + 1, aliases: inside.aliases + (node.alias === undefined ? 0 : 1), directives: inside.directives, cost: 1 + (leaf ? 0 : times * inside.cost) };
+    return { depth: inside.depth + 1, aliases: inside.aliases + (node.alias === undefined ? 0 : 1), directives: inside.directives, cost: leaf ? (LEAF_PRICES[`${parent?.name}.${node.name.value}`] ?? 1) : 1 + times * inside.cost };
   }
 
   const root = operation.operation === "query" ? schema.getQueryType() : operation.operation === "mutation" ? schema.getMutationType() : schema.getSubscriptionType();

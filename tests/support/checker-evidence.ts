@@ -94,7 +94,7 @@ union all
 select 'pipeline ' || id || ' is ' || status || ' with every stage over' from pipelines p where status in ('PENDING', 'RUNNING', 'PAUSED')
   and not exists (select 1 from open o where o.pipeline_id = p.id)
 union all
-select 'attempt ' || a.id || ' has an assignment although it is ' || t.status from assignments a join attempts t on t.id = a.attempt_id where t.status not in ('OFFERED', 'RUNNING')
+select 'attempt ' || t.id || ' has an assignment although it is ' || t.status from assignments a join attempts t on t.id = a.attempt_id where t.status not in ('OFFERED', 'RUNNING')
 union all
 select 'attempt ' || t.id || ' is ' || t.status || ' and its stage knows nothing of it' from attempts t join stages s on s.id = t.stage_id where t.status in ('OFFERED', 'RUNNING') and s.phase -> 'live' ->> 'id' is distinct from t.id`;
 

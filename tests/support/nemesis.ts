@@ -26,13 +26,13 @@ export async function dieAt(world: ProcessesWorld, cast: Cast, { victim, failpoi
   await submitTelemetry(world); // what runs when the armed process takes over
   await world.kill(cast[victim]);
   const doomed = start(failpoint);
-  cast[victim] = doomed;
   const work = Promise.all([submitMix(world), extra?.(world)]);
   work.catch(() => undefined);
   const how = await Promise.race([doomed.ended, new Promise<string>((resolve) => setTimeout(resolve, 25_000, "alive"))]);
+  const { orphans } = await gatherEvidence(world);
+  cast[victim] = how === "alive" ? doomed : start(undefined);
   expect(how, `the ${victim} was to die at ${failpoint}\n${world.logTail(victim)}`).toBe("SIGKILL");
-  expect((await gatherEvidence(world)).orphans).toEqual([]); // invariant 10, at the worst moment
-  cast[victim] = start(undefined);
+  expect(orphans).toEqual([]); // invariant 10, at the worst moment
   await work;
   await world.settled();
   await judged(world);
