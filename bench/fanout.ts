@@ -32,6 +32,7 @@ async function tell<T>(process: ChildProcess, message: object): Promise<T> {
 async function climb(audience: ChildProcess, offer: (rate: number) => Promise<number>): Promise<{ best: Level; levels: Level[] }> {
   const levels: Level[] = [];
   let best: Level | null = null;
+  let misses = 0; // one bad level may be the machine's doing
   for (let rate = START_RATE; ; rate = Math.ceil(rate * 1.4)) {
     await tell(audience, { order: "forget" });
     const begun = performance.now();
@@ -44,8 +45,10 @@ async function climb(audience: ChildProcess, offer: (rate: number) => Promise<nu
     }
     const level: Level = { eventsPerSecond: round(made / took), deliveredPerSecond: Math.round(heard.messages / Math.max(took, heard.lastAfterMs / 1_000)), p50: heard.p50, p99: heard.p99, complete: heard.messages >= made * subscribers * 0.9 };
     levels.push(level);
-    if (!level.complete || level.p99 === null || level.p99 > limitMs || level.eventsPerSecond < rate * 0.7) break;
-    best = level;
+    const good = level.complete && level.p99 !== null && level.p99 <= limitMs && level.eventsPerSecond >= rate * 0.7;
+    if (good) best = level;
+    misses = good ? 0 : misses + 1;
+    if (misses === 3) break;
   }
   return { best: best ?? levels[0]!, levels };
 }
@@ -100,7 +103,7 @@ try {
   const { best, levels } = await events(rig);
   console.log(JSON.stringify({
     bench: "fanout", subscribers, limitMs, deliveredPerSecond: best.deliveredPerSecond, eventsPerSecond: best.eventsPerSecond, commitToDeliveryP50Ms: best.p50, commitToDeliveryP99Ms: best.p99,
-    plainWsPerSecond: plain.deliveredPerSecond, plainWsP99Ms: plain.p99, shareOfPlainWs: round(best.deliveredPerSecond / plain.deliveredPerSecond),
+    highestDeliveredPerSecond: Math.max(...levels.map((level) => level.deliveredPerSecond)), plainWsPerSecond: plain.deliveredPerSecond, plainWsP99Ms: plain.p99, shareOfPlainWs: round(best.deliveredPerSecond / plain.deliveredPerSecond),
     levels: levels.map((level) => [level.eventsPerSecond, level.deliveredPerSecond, level.p50, level.p99]),
   }));
 } finally {

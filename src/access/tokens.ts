@@ -39,7 +39,7 @@ export async function createToken(db: AccessDb, input: NewToken): Promise<{ toke
  * text is no token, ConflictError when it was revoked.
  */
 export async function adoptToken(db: AccessDb, input: NewToken, secret: string): Promise<TokenRow> {
-  if (!isTokenText(secret)) throw refusal("secret", "NOT_A_TOKEN", "The kept token is damaged.", "Remove its file and start again: a new one is made.");
+  if (!isTokenText(secret)) throw refusal("secret", "The kept token is damaged.", "Remove its file and start again: a new one is made.");
   const known = await db.selectFrom("tokens").select(COLUMNS).where("hash", "=", hashToken(secret)).executeTakeFirst();
   if (known === undefined) return insert(db, input, secret);
   if (known.revoked_at !== null) throw new ConflictError("TOKEN_REVOKED", `The kept token "${known.name}" was revoked. Remove its file and start again: a new one is made.`);
@@ -73,18 +73,18 @@ async function insert(db: AccessDb, input: NewToken, secret: string): Promise<To
 
 function tokenProblems(input: NewToken): Problem[] {
   const problems: Problem[] = [];
-  if (input.name.trim() === "" || input.name.length > 200) problems.push(problem("name", "INVALID_NAME", "A token's name has 1 to 200 characters.", "Say who or what uses it."));
-  if (input.agentName !== null && input.role !== "agent") problems.push(problem("agentName", "NOT_AN_AGENT_TOKEN", `A token of role ${input.role} cannot be bound to an agent.`, "Leave agentName out, or make a token of role agent."));
+  if (input.name.trim() === "" || input.name.length > 200) problems.push(problem("name", "A token's name has 1 to 200 characters.", "Say who or what uses it."));
+  if (input.agentName !== null && input.role !== "agent") problems.push(problem("agentName", `A token of role ${input.role} cannot be bound to an agent.`, "Leave agentName out, or make a token of role agent."));
   if (input.expiresInDays !== null && !(input.expiresInDays > 0 && input.expiresInDays <= MAX_EXPIRY_DAYS)) {
-    problems.push(problem("expiresInDays", "OUT_OF_RANGE", `A token may last up to ${MAX_EXPIRY_DAYS} days.`, "Give a number of days above 0, or leave it out for a token that does not expire."));
+    problems.push(problem("expiresInDays", `A token may last up to ${MAX_EXPIRY_DAYS} days.`, "Give a number of days above 0, or leave it out for a token that does not expire."));
   }
   return problems;
 }
 
-function problem(path: string, code: string, message: string, hint: string): Problem {
-  return { path, severity: "ERROR", code, message, hint };
+function problem(path: string, message: string, hint: string): Problem {
+  return { path, severity: "ERROR", code: "INVALID_VALUE", message, hint };
 }
 
-function refusal(path: string, code: string, message: string, hint: string): InvalidInputError {
-  return new InvalidInputError(message, [problem(path, code, message, hint)]);
+function refusal(path: string, message: string, hint: string): InvalidInputError {
+  return new InvalidInputError(message, [problem(path, message, hint)]);
 }

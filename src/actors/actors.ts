@@ -14,7 +14,7 @@ import { Dispatch } from "./dispatch.js";
 import { Dispatcher } from "./dispatcher.js";
 import { Engine, type CommittedBatch } from "./engine.js";
 import { createControlPlane } from "./pipelines.js";
-import { RedisHub } from "./redis-hub.js";
+import { RedisHub, type AgentSession } from "./redis-hub.js";
 import { startWakeups } from "./wakeups.js";
 
 export interface ActorsOptions {
@@ -69,6 +69,11 @@ export function startActors(options: ActorsOptions): Actors {
   });
   const hub = options.redis === null ? null : new RedisHub({
     ...options.redis, log,
+    sessions: async (agentId) => (await database.pool.query<AgentSession>({
+      name: "redis-users", values: [agentId],
+      text: `select a.id as "agentId", encode(sha256(convert_to(t.hash || ':' || a.session_id, 'UTF8')), 'hex') as password from agents a join tokens t on t.id = a.token_id
+        where a.session_id is not null and t.revoked_at is null and ($1::text is null or a.id = $1)`,
+    })).rows,
     report: (agentId, epoch, reports) => engine.report(agentId, epoch, reports),
     onReady: () => void dispatch.republish().catch((error: unknown) => log.warn({ err: error }, "publishing outstanding orders failed; the dispatcher repeats it")),
   });

@@ -83,7 +83,7 @@ export class Dispatcher implements Scheduler {
     if (this.#lost) return;
     const known = this.#fleet !== null;
     const fleet = this.#fleet ?? (await this.#readFleet(transaction.client, transaction.states));
-    if (Date.now() - this.#agentsReadAt >= AGENTS_EVERY_MS) await this.#readAgents(transaction.client, fleet);
+    if (Date.now() - this.#agentsReadAt >= Math.min(AGENTS_EVERY_MS, this.#options.unresponsiveAfterMs / 4)) await this.#readAgents(transaction.client, fleet);
     for (const [id, state] of transaction.states) {
       // A state that had to be read was changed by another process, or is new to us: all of it is looked at. Otherwise only what this batch changed.
       if (!known || transaction.reread.has(id)) await this.#sync(transaction.client, state, undefined, fleet);
@@ -219,7 +219,8 @@ export class Dispatcher implements Scheduler {
   }
 }
 
-/** Agents change by sessions, renewals and silence; a pass reads them at most this often, in milliseconds, unless told that one changed. */
+/** Agents change by sessions, renewals and silence; a pass reads them at most this often, in milliseconds, unless told that one changed. Where silence counts
+ *  sooner, they are read sooner: what an agent lost must not be offered to it again. */
 const AGENTS_EVERY_MS = 2_000;
 const RETRY_LOCKED_MS = 20;
 const READ_AT_ONCE = 500;

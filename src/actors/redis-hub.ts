@@ -1,14 +1,15 @@
 // The control plane's end of the fast link: orders and watermarks out, reports in.
 //   H1. Nothing here is the only copy: orders stand in the assignments table, reports in the agents' spools.
 //   H2. A report entry is acknowledged after its commit; what a crash left unacknowledged is read again and absorbed by the watermark.
-//   H3. Redis away or frozen is noticed within `SILENCE_MS`; the hub reconnects by itself, agents use HTTPS meanwhile, and then all orders go out again.
+//   H3. An agent's Redis user is made when its session opens and again whenever Redis is (back) there: a restarted server has forgotten its users, and an agent
+//       that connected while Redis was away has its link waiting. The password follows from what Postgres holds, so any process can make it again.
+//   H4. Redis away or frozen is noticed within `SILENCE_MS`; the hub reconnects by itself, agents use HTTPS meanwhile, and then all orders go out again.
 
-import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import { connectRedis, type RedisAddress, type RedisConnection } from "../bus/connection.js";
 import { CONTROL_PLANE_GROUP, busKeys } from "../bus/keys.js";
 import { acknowledge, appendBatches, streamReader, type StreamEntry } from "../bus/streams.js";
-import { TrainyardError } from "../domain/errors.js";
+import { TrainyardError, UnavailableError } from "../domain/errors.js";
 import type { AgentId } from "../domain/ids.js";
 import { failpoint } from "../failpoints.js";
 import { reportBatchSchema, type Order, type ReportsAccepted, type Report, type SessionOpened } from "../protocol/messages.js";
@@ -18,12 +19,16 @@ const BLOCK_MS = 1_000;
 const RECONNECT_MS = 1_000;
 const ENTRIES_PER_READ = 500;
 
+export interface AgentSession { readonly agentId: AgentId; readonly password: string }
+
 export interface RedisHubOptions {
   readonly address: RedisAddress;
   /** How agents reach the same Redis. */
   readonly agentUrl: string;
   readonly prefix: string;
   readonly log: Logger;
+  /** The open sessions, or that of one agent, each with the password of its Redis user. */
+  readonly sessions: (agentId: AgentId | null) => Promise<readonly AgentSession[]>;
   readonly report: (agentId: AgentId, epoch: string, reports: readonly Report[]) => Promise<ReportsAccepted>;
   /** Redis is (back) there, or lost what was in it: publish what is outstanding. */
   readonly onReady: () => void;
@@ -55,19 +60,23 @@ export class RedisHub {
     appendBatches(this.#writer, batches).then(() => failpoint("after-publish")).catch((error: unknown) => this.#options.log.warn({ err: error }, "orders did not reach Redis; they are published again"));
   }
 
-  /** Makes the agent's user when the server has ACLs, and names its streams; null while Redis is away. */
+  /** Makes the agent's user and names its streams. While Redis is away the agent learns where it will be (H3); null when Redis refuses to make users. */
   async fastLink(agentId: AgentId): Promise<SessionOpened["redis"]> {
-    const writer = this.#writer;
-    if (writer === null) return null;
-    const link = { url: this.#options.agentUrl, ordersKey: this.#keys.orders(agentId), reportsKey: this.#keys.reports(agentId) };
-    const password = randomBytes(24).toString("base64url");
+    const [session] = await this.#options.sessions(agentId);
+    if (session === undefined || (this.#writer !== null && !(await this.#makeUser(this.#writer, session)))) return null;
+    return { url: this.#options.agentUrl, ordersKey: this.#keys.orders(agentId), reportsKey: this.#keys.reports(agentId), username: agentId, password: session.password };
+  }
+
+  /** False when the server refused; a connection that ends meanwhile is no refusal. */
+  async #makeUser(writer: RedisConnection, { agentId, password }: AgentSession): Promise<boolean> {
     const commands = ["xreadgroup", "xack", "xdel", "xadd", "xgroup|create", "ping", "hello", "auth", "client|setname"].map((name) => `+${name}`);
     try {
       await writer.command(["ACL", "SETUSER", agentId, "reset", "on", `>${password}`, `~${this.#keys.agentPattern(agentId)}`, ...commands]);
-      return { ...link, username: agentId, password };
+      return true;
     } catch (error) {
+      if (error instanceof UnavailableError) return true;
       this.#options.log.warn({ err: error, agentId }, "Redis refused to make a user for the agent; it uses HTTPS");
-      return null;
+      return false;
     }
   }
 
@@ -93,22 +102,27 @@ export class RedisHub {
   async #keepConnected(): Promise<void> {
     let complained = false;
     while (!this.#closed) {
+      let connection: RedisConnection | null = null;
       try {
-        const connection = await connectRedis(this.#options.address, { silenceMs: SILENCE_MS });
+        connection = await connectRedis(this.#options.address, { silenceMs: SILENCE_MS });
         if (this.#closed) return connection.close();
-        this.#writer = connection;
+        const writer = connection;
+        this.#writer = writer; // before the sessions are read: one that opens just now makes its user itself
+        await Promise.all((await this.#options.sessions(null)).map((session) => this.#makeUser(writer, session))); // H3
         complained = false;
         this.#options.log.info("Redis is there: agents get the fast link");
         this.#options.onReady();
         // A frozen server says nothing: ask, so that it is noticed.
-        const asking = setInterval(() => { connection.command(["PING"]).catch(() => undefined); }, BLOCK_MS);
-        const reason = await connection.over;
+        const asking = setInterval(() => { writer.command(["PING"]).catch(() => undefined); }, BLOCK_MS);
+        const reason = await writer.over;
         clearInterval(asking);
         this.#writer = null;
         if (!this.#closed) this.#options.log.warn({ err: reason }, "Redis is away: agents use HTTPS until it is back");
       } catch (error) {
-        if (!complained) this.#options.log.warn({ err: error }, "Redis cannot be reached; trying again every second");
+        if (!complained) this.#options.log.warn({ err: error }, "Redis cannot be used; trying again every second");
         complained = true;
+        this.#writer = null;
+        connection?.close();
       }
       if (!this.#closed) await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
     }

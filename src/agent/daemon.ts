@@ -11,14 +11,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { AgentConfig } from "../config.js";
 import { packagePath } from "../package-root.js";
-import { PROTOCOL_VERSION, type OpenSession } from "../protocol/messages.js";
+import { PROTOCOL_VERSION, type OpenSession, type Pool } from "../protocol/messages.js";
 import { acquireDirectoryLock } from "../directory-lock.js";
 import { attemptDirectory } from "./attempt/attempt-directory.js";
 import type { AttemptHost } from "./attempt/attempt-host.js";
 import type { InProcessRunner } from "./attempt/in-process-attempt.js";
 import { hasLaunched } from "./attempt/launcher.js";
 import { CAPABILITIES, createAttempts } from "./attempts.js";
-import { controlPlaneClient } from "./control-plane-client.js";
+import { controlPlaneClient, type ControlPlaneClient } from "./control-plane-client.js";
 import { parseLabels, parsePools } from "./host/declaration.js";
 import { createGpuKeeper } from "./host/gpu-keeper.js";
 import { HOUSEKEEPING_EVERY_MS, removeOldAttempts } from "./host/housekeeping.js";
@@ -81,7 +81,6 @@ const VERSIONS_WAIT_MS = 1_500;
 /** Starts the daemon. Resolves when what an earlier process left is taken up; the control plane may be away. Throws AgentStartError, DeclarationError, JournalDamagedError. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config } = options;
-  const { environment } = options;
   const name = config.TRAINYARD_AGENT_NAME ?? hostname();
   const log = options.log.child({ agent: name });
   const pools = parsePools(config.TRAINYARD_AGENT_POOLS);
@@ -92,7 +91,27 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   if (lock.kind === "refused") { // D1
     throw new AgentStartError("AGENT_DIRECTORY_IN_USE", `Another agent (pid ${lock.holder.pid}) uses ${directory}. Stop it, or give this one a directory of its own with TRAINYARD_AGENT_DIR.`);
   }
+  try {
+    return await runAgent({ ...options, name, log, pools, labels, client, directory, release: () => lock.lock.release() });
+  } catch (error) {
+    lock.lock.release();
+    throw error;
+  }
+}
 
+interface RunOptions extends AgentOptions {
+  readonly name: string;
+  readonly pools: Pool[];
+  readonly labels: Record<string, string | number | boolean>;
+  readonly client: ControlPlaneClient;
+  /** Absolute, real, and locked by us. */
+  readonly directory: string;
+  /** Gives the directory back. */
+  release(): void;
+}
+
+async function runAgent(options: RunOptions): Promise<Agent> {
+  const { config, environment, name, log, pools, labels, client, directory } = options;
   let fatalError: Error | null = null;
   let failDone: (error: Error) => void = () => undefined;
   const fatal = (error: Error): void => {
@@ -178,7 +197,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     async opened(opened, sentAt) {
       trust.renewed(sentAt, opened.leaseTtlMs);
       if (opened.watermark < spool.watermark) {
-        log.error({ theirs: opened.watermark, ours: spool.watermark }, "the control plane has forgotten reports that it had committed; was its database restored from a backup? What is missing there cannot be sent again");
+        log.error({ theirs: opened.watermark, ours: spool.watermark }, "the control plane has forgotten reports that it had committed; was its database restored from a backup? Those are gone here too; later ones follow");
+        spool.regress(opened.watermark);
       }
       shipper.committed(opened.watermark);
       attempts.disown(opened.refused);
@@ -224,7 +244,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     clearInterval(housekeeping);
     client.destroy();
     await journal.close();
-    lock.lock.release();
+    options.release();
     log.info({ mode: stopping }, "agent stopped");
     if (fatalError !== null) failDone(fatalError);
   };

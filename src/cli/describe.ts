@@ -10,6 +10,7 @@ export function describeCli(): string {
   const program = buildProgram({
     surroundings: { environment: {}, workingDirectory: "/", stdin: nowhere as unknown as NodeJS.ReadStream, stdout: nowhere, stderr: nowhere },
     version: "",
+    onBegin: () => undefined,
     onEnd: () => undefined,
   });
   const lines = [

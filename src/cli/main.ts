@@ -12,17 +12,24 @@ import { createStyle, wantsColour } from "./style.js";
 
 const surroundings: Surroundings = { environment: process.env, workingDirectory: process.cwd(), stdin: process.stdin, stdout: process.stdout, stderr: process.stderr };
 
-// The reader went away (`trainyard ls | head`): there is nobody left to tell.
-for (const stream of [process.stdout, process.stderr]) stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failure));
+/** Commands that outlive whoever reads their output: they end in order, or not at all. */
+const KEEPS_RUNNING = new Set(["up", "demo", "server", "agent"]);
+let running = "";
+
+// The reader went away (`trainyard ls | head`, a closed terminal): a command that only tells has nobody left to tell.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (!KEEPS_RUNNING.has(running)) process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failure);
+});
+process.stderr.on("error", () => undefined);
 
 const code = await main(process.argv.slice(2));
-await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => stream.write("", () => resolve()))));
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => (stream.writable ? stream.write("", () => resolve()) : resolve()))));
 process.exit(code); // idle connections and timers of libraries keep nobody waiting
 
 async function main(args: readonly string[]): Promise<ExitCode> {
   let ended: ExitCode = EXIT.ok;
   try {
-    const program = buildProgram({ surroundings, version: version(), onEnd: (exitCode) => (ended = exitCode) });
+    const program = buildProgram({ surroundings, version: version(), onBegin: (name) => (running = name), onEnd: (exitCode) => (ended = exitCode) });
     if (args.length === 0) {
       program.outputHelp();
       return EXIT.ok;

@@ -11,11 +11,13 @@ export interface CommandModule<Options> {
 export interface ProgramOptions {
   readonly surroundings: Surroundings;
   readonly version: string;
+  /** Told the name of the command that is about to run. */
+  readonly onBegin: (name: string) => void;
   /** Told the exit code of the command that ran. */
   readonly onEnd: (code: ExitCode) => void;
 }
 
-export function buildProgram({ surroundings, version, onEnd }: ProgramOptions): Command {
+export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramOptions): Command {
   const program = new Command("trainyard");
   program
     .description("A control plane for LLM post-training: submit pipelines, watch them live, keep agents busy.")
@@ -38,6 +40,7 @@ export function buildProgram({ surroundings, version, onEnd }: ProgramOptions): 
   const runs = <Options>(load: () => Promise<CommandModule<Options>>) => async (...parameters: unknown[]) => {
     const command = parameters.at(-1) as Command;
     const options = command.optsWithGlobals<Options & GlobalOptions>();
+    onBegin(command.name());
     const [{ run }, { createCli }] = await Promise.all([load(), import("./cli.js")]);
     onEnd((await run(createCli(surroundings, options), command.args, options)) ?? 0);
   };

@@ -32,6 +32,10 @@ export function maskError(error: unknown, requestId: string, log: Pick<Logger, "
     });
   }
   if (cause instanceof GraphQLError) return error as GraphQLError;
+  if (isStoreAway(cause)) {
+    log.error({ err: cause, requestId }, "a request met a database that does not answer");
+    return new GraphQLError("The database does not answer at the moment. Try again.", { ...place, extensions: { code: "UNAVAILABLE", retryable: true, requestId } });
+  }
   log.error({ err: cause, requestId }, "a request met an unexpected error");
   return new GraphQLError("Unexpected error.", { ...place, extensions: { code: "INTERNAL", requestId } });
 }
@@ -40,6 +44,13 @@ export function maskError(error: unknown, requestId: string, log: Pick<Logger, "
 export function maskResult(result: ExecutionResult, requestId: string, log: Pick<Logger, "error">): ExecutionResult {
   if (result.errors === undefined) return result;
   return { ...result, errors: result.errors.map((error) => maskError(error, requestId, log)) };
+}
+
+/** Errors of the connection to Postgres, or of a Postgres that is starting, stopping or out of resources; by their SQLSTATE classes, system codes and pg's own words. */
+function isStoreAway(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code === "string") return /^(08|53|57)[0-9A-Z]{3}$/.test(code) || /^(ECONN|EPIPE|ETIMEDOUT)/.test(code);
+  return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(error.message);
 }
 
 /** The innermost error that GraphQL wrapped. */

@@ -1,6 +1,7 @@
 // An agent that dies and comes back: kill -9 of real processes, at every failpoint.
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { onTestFinished, expect, test } from "vitest";
 import { identifyProcess } from "../../src/server/embedded/process-identity.js";
 import { agentDirectory, startAgentProcess, startTestAgent } from "../support/agents.js";
@@ -83,8 +84,6 @@ test("a program of an earlier boot is said to have ended with the host", async (
   process.kill(-pid, "SIGKILL");
   // as a reboot leaves it: the journal names a boot that is over
   const journals = join(directory, "journal");
-  const { crc32 } = await import("node:zlib");
-  const { writeFileSync } = await import("node:fs");
   for (const name of readdirSync(journals)) {
     const lines = readFileSync(join(journals, name), "utf8").split("\n").map((line) => {
       if (!line.includes("\tprogram\t")) return line;
@@ -151,6 +150,21 @@ test("drain takes nothing new and waits for what runs; now stops it", async () =
   await peer.until(() => peer.logOf(endless.attemptId) === "up\n", "the program to run");
   await stopping.stop("now");
   expect((await peer.report("ended", endless.attemptId, 100)).outcome).toEqual({ kind: "STOPPED" });
+});
+
+test("a damaged journal refuses the start, and gives the directory back", async () => {
+  const [peer, directory] = [await peerForTest(), agentDirectory()];
+  const first = await startTestAgent(peer.url, directory);
+  const assignment = commandAssignment([node, "-e", ""]);
+  peer.order(assign(assignment));
+  await peer.report("ended", assignment.attemptId);
+  await first.stop("detach");
+  const file = join(directory, "journal", readdirSync(join(directory, "journal"))[0] as string);
+  const whole = readFileSync(file, "utf8");
+  writeFileSync(file, whole.replace("accept", "ACCEPT"));
+  await expect(startTestAgent(peer.url, directory)).rejects.toMatchObject({ code: "JOURNAL_DAMAGED" });
+  writeFileSync(file, whole);
+  await (await startTestAgent(peer.url, directory)).connected;
 });
 
 test("a second agent on the same directory is refused and told who has it", async () => {

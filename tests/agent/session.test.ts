@@ -38,6 +38,21 @@ test("answers that are no JSON, 500s and cut connections are survived", async ()
   expect((await peer.report("ended", assignment.attemptId, 20_000)).outcome).toMatchObject({ kind: "COMPLETED" });
 }, 30_000);
 
+test("a control plane restored from a backup gets what is new, and the numbers go on", async () => {
+  const { peer } = await startAgentWorld();
+  for (const stage of ["one", "two"]) {
+    const assignment = commandAssignment([node, "-e", "console.log(1)"], { stage });
+    peer.order(assign(assignment));
+    await peer.report("ended", assignment.attemptId);
+  }
+  await peer.until(() => (peer.renewals.at(-1)?.held.length ?? 1) === 0, "the agent to know that both are committed");
+  peer.restore(2);
+  const later = commandAssignment([node, "-e", "console.log(2)"], { stage: "later" });
+  peer.order(assign(later));
+  expect((await peer.report("ended", later.attemptId)).outcome).toMatchObject({ kind: "COMPLETED" });
+  expect(peer.logOf(later.attemptId)).toBe("2\n");
+});
+
 test("an agent starts without a control plane and connects when there is one", async () => {
   const peer = await startPeer();
   onTestFinished(() => peer.stop());

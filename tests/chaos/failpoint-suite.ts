@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { FULL_MATRIX, dieAt, type Cast, type Round } from "../support/nemesis.js";
-import { submitDeadlines } from "../support/processes-world-load.js";
+import { askInVain, submitDeadlines } from "../support/processes-world-load.js";
 import { startProcessesWorld, type Link, type ProcessesWorld } from "../support/processes-world.js";
 
 interface Point extends Omit<Round, "failpoint"> {
@@ -22,13 +22,13 @@ export const POINTS: readonly Point[] = [
   { victim: "server", name: "after-commit-before-publish", links: BOTH, hits: [1, 2, 5], also: { https: [2], streams: [5] } },
   { victim: "server", name: "after-publish", links: ["streams"], hits: [1, 2, 5], also: { streams: [2] } },
   { victim: "server", name: "before-orders-reply", links: ["https"], hits: [1, 2, 5], also: { https: [2] } },
-  { victim: "server", name: "after-session-before-reply", links: BOTH, hits: [1] },
+  { victim: "server", name: "after-session-before-reply", links: BOTH, hits: [1], renewsSession: true },
   { victim: "server", name: "after-inbox-commit-before-ack", links: BOTH, hits: [1, 2, 5], also: { https: [5], streams: [5] } },
   { victim: "server", name: "after-ack-before-watermark", links: ["streams"], hits: [1, 2, 5] },
   { victim: "server", name: "mid-sweep", links: BOTH, hits: [1, 2, 5], also: { https: [2] }, extra: submitDeadlines },
   { victim: "server", name: "during-start-up-recovery", links: BOTH, hits: [1] },
   { victim: "server", name: "during-subscription-page", links: BOTH, hits: [1, 2, 5], also: { https: [5] } },
-  { victim: "server", name: "during-audit-insert", links: BOTH, hits: [1, 2, 5], also: { streams: [5] } },
+  { victim: "server", name: "during-audit-insert", links: BOTH, hits: [1, 2, 5], also: { streams: [5] }, extra: askInVain },
   { victim: "agent", name: "after-journal-accept", links: BOTH, hits: [1, 2, 5], also: { https: [2] } },
   { victim: "agent", name: "before-spawn", links: BOTH, hits: [1, 2, 5], also: { streams: [2] } },
   { victim: "agent", name: "after-spawn-before-journal", links: BOTH, hits: [1, 2, 5], also: { https: [5] } },

@@ -76,7 +76,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
       return client;
     },
     async stop() {
-      await Promise.all(clients.map((client) => client.dispose()));
+      for (const client of clients) await client.dispose();
       await http.close();
       authenticator.stop();
       await world.stop();

@@ -96,6 +96,7 @@ function programsDoNotOverlap({ deeds }: Evidence, { overlapSeconds = 0 }: Check
       const before = list[index - 1];
       if (before === undefined) return;
       if (before.attempt === run.attempt) found.push(`attempt ${run.attempt} of ${run.stage} ran twice (pids ${before.pid} and ${run.pid})`);
+      if (before.attempt > run.attempt) found.push(`the program of attempt ${run.attempt} of ${run.stage} was started after that of attempt ${before.attempt}`);
       if (before.to > run.from + overlapSeconds) found.push(`two programs of ${run.stage} ran at once for ${(before.to - run.from).toFixed(2)} s (attempts ${before.attempt} and ${run.attempt})`);
     });
   }

@@ -35,6 +35,8 @@ export interface Peer {
   /** Number of poll calls that were answered. */
   polls(): number;
   watermark(): number;
+  /** As after a restore from a backup: reports above are forgotten, and the session with them. */
+  restore(watermark: number): void;
   /** Gives orders to the agent, over streams when there are some, and keeps them outstanding. */
   order(...orders: Order[]): void;
   /** Sends them exactly once more, whatever their state, over each link. */
@@ -247,6 +249,11 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
     agentId, reports, absorbed, sessions, renewals,
     polls: () => polls,
     watermark: () => watermarks.get(epoch) ?? 0,
+    restore(watermark: number) {
+      watermarks.set(epoch, watermark);
+      reports.splice(watermark);
+      sessionId = null;
+    },
     order(...orders: Order[]) {
       for (const order of orders) outstanding.set(keyOf(order), order);
       publish(orders);

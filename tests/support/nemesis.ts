@@ -1,5 +1,6 @@
 // The nemesis: makes a process die at a named point while work is under way, brings it back, waits for the end and has everything judged.
 
+import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "vitest";
 import { check, type CheckOptions } from "./checker.js";
 import { gatherEvidence } from "./checker-evidence.js";
@@ -18,22 +19,29 @@ export interface Round {
   readonly failpoint: string;
   /** More work, beside the mix. */
   readonly extra?: (world: ProcessesWorld) => Promise<unknown>;
+  /** The agent is killed and started again too: it opens a session with whoever is to die. */
+  readonly renewsSession?: boolean;
 }
 
 /** One death at a failpoint, from steady state to steady state. */
-export async function dieAt(world: ProcessesWorld, cast: Cast, { victim, failpoint, extra }: Round): Promise<void> {
+export async function dieAt(world: ProcessesWorld, cast: Cast, { victim, failpoint, extra, renewsSession = false }: Round): Promise<void> {
   const start = (armed: string | undefined): Running => (victim === "server" ? world.startServer(armed === undefined ? {} : { failpoint: armed }) : world.startAgent(armed === undefined ? {} : { failpoint: armed }));
   await submitTelemetry(world); // what runs when the armed process takes over
   await world.kill(cast[victim]);
   const doomed = start(failpoint);
+  if (renewsSession) {
+    await world.kill(cast.agent);
+    cast.agent = world.startAgent();
+  }
   const work = Promise.all([submitMix(world), extra?.(world)]);
-  work.catch(() => undefined);
+  work.catch(() => undefined); // told when it is awaited
+  const flush = world.redis === null ? null : delay(Math.random() * 1_500).then(() => world.flushRedis()); // invariant 19
   const how = await Promise.race([doomed.ended, new Promise<string>((resolve) => setTimeout(resolve, 25_000, "alive"))]);
   const { orphans } = await gatherEvidence(world);
   cast[victim] = how === "alive" ? doomed : start(undefined);
   expect(how, `the ${victim} was to die at ${failpoint}\n${world.logTail(victim)}`).toBe("SIGKILL");
   expect(orphans).toEqual([]); // invariant 10, at the worst moment
-  await work;
+  await Promise.all([work, flush]);
   await world.settled();
   await judged(world);
 }

@@ -44,3 +44,8 @@ export function submitTelemetry(world: ProcessesWorld): Promise<string> {
 export function submitDeadlines(world: ProcessesWorld): Promise<string> {
   return world.submit({ name: "deadlines", stages: Array.from({ length: 5 }, (_, index) => stage(world, `late-${index}`, [], { steps: 600, pause: 0.1 }, { timeoutSeconds: 0.5 })) });
 }
+
+/** Mutations that are refused: each leaves a row in the audit trail. */
+export async function askInVain(world: ProcessesWorld): Promise<void> {
+  for (let n = 0; n < 6; n++) await world.ask("mutation ($input: PipelineActionInput!) { cancelPipeline(input: $input) { __typename } }", { input: { pipelineId: "pip_00000000000000000000000000", reason: "in vain" } });
+}

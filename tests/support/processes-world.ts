@@ -10,6 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { inject } from "vitest";
 import { createToken } from "../../src/access/tokens.js";
+import { connectRedis } from "../../src/bus/connection.js";
 import { anyFreePort } from "../../src/cli/stack/ports.js";
 import { openDatabase } from "../../src/db/database.js";
 import { packagePath } from "../../src/package-root.js";
@@ -49,6 +50,7 @@ export interface ProcessesWorld {
   readonly agents: ReadonlySet<string>;
   /** An own connection, for looking. */
   readonly db: pg.Client;
+  /** On another `port` it is a second control plane beside the first; the client asks any of them. */
   startServer(options?: { name?: string; port?: number; failpoint?: string; settings?: Record<string, string> }): Running;
   startAgent(options?: { name?: string; failpoint?: string; settings?: Record<string, string> }): Running;
   /** SIGKILL; resolves when it is gone. */
@@ -59,6 +61,8 @@ export interface ProcessesWorld {
   ask<T>(query: string, variables: Record<string, unknown>): Promise<T>;
   submit(spec: unknown): Promise<string>;
   cancel(pipelineId: string): Promise<void>;
+  /** Loses all that Redis holds. Only over streams. */
+  flushRedis(): Promise<void>;
   /** Waits until all pipelines are over; answers the milliseconds it took. Rejects naming what is not over. */
   settled(withinMs?: number): Promise<number>;
   until(what: string, holds: () => Promise<boolean>, withinMs?: number): Promise<void>;
@@ -101,6 +105,7 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
   const all = new Set<Running>();
   const agents = new Set<string>();
   const client: ClientLog = { submitted: [], cancelled: [] };
+  const ports = new Set([port]);
   const url = `http://127.0.0.1:${port}/graphql`;
   const transcript = startTranscript({ url: `ws://127.0.0.1:${port}/graphql`, token: secrets.admin });
 
@@ -118,6 +123,7 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
   const world: ProcessesWorld = {
     link: options.link, folder, databaseUrl: database.url, url, redis, client, transcript, witnessJournal: join(folder, "witness"), agents, db,
     startServer({ name = "server", port: chosen = port, failpoint, settings } = {}) {
+      ports.add(chosen);
       return start(name, ["server", "--port", String(chosen)], {
         DATABASE_URL: database.url, TRAINYARD_REDIS: "off", ...(redis === null ? {} : { REDIS_URL: redis.url }), ...SERVER_SETTINGS, ...options.settings, ...settings,
       }, failpoint);
@@ -148,7 +154,8 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
       for (let problem = ""; ; await delay(50)) {
         if (Date.now() > deadline) throw new Error(`no answer within 40 s: ${problem}\n${world.logTail("server")}`);
         try {
-          const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${secrets.admin}` }, body: JSON.stringify({ query, variables }), signal: AbortSignal.timeout(5_000) });
+          const asked = [...ports][Math.floor(Math.random() * ports.size)]!;
+          const answer = await fetch(`http://127.0.0.1:${asked}/graphql`, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${secrets.admin}` }, body: JSON.stringify({ query, variables }), signal: AbortSignal.timeout(5_000) });
           const { data, errors } = (await answer.json()) as { data?: T; errors?: { message: string; extensions?: { code?: string } }[] };
           if (errors === undefined) return data!;
           problem = errors.map((error) => `${error.extensions?.code ?? ""} ${error.message}`).join("; ");
@@ -170,6 +177,11 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
       await world.ask("mutation ($input: PipelineActionInput!) { cancelPipeline(input: $input) { __typename } }", { input: { pipelineId, reason: "chaos" } });
       const { rows: [counter] } = await db.query<{ position: number }>("select position::int from event_counter");
       client.cancelled.push({ pipelineId, position: counter!.position, at: witnessClock() });
+    },
+    async flushRedis() {
+      const connection = await connectRedis({ url: redis!.url, username: null, password: null }, { silenceMs: 5_000 });
+      await connection.command(["FLUSHALL"]);
+      connection.close();
     },
     async settled(withinMs = 40_000) {
       const since = Date.now();

@@ -3,6 +3,8 @@
 //   S2. Only what is on disk is sent; only what is at or below the watermark is dropped.
 //   S3. Memory holds a window of texts (WINDOW_BYTES); the rest is read back from the journal when its turn comes.
 //   S4. At `limitBytes` logs and metrics wait (`room`); the reports of starts and ends never do.
+//   S5. A control plane that was restored from a backup asks for reports that it had committed and we dropped. Empty ones of no attempt take their place,
+//       so that the numbers go on; it refuses each of them.
 
 import { closeSync, openSync, readSync } from "node:fs";
 import { LIMITS, type Report } from "../../protocol/messages.js";
@@ -12,6 +14,8 @@ import { bodyOf, encodeRecord, type JournalRecord, type Sources } from "./record
 
 /** Report texts kept in memory, in bytes. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
+
+const NO_ATTEMPT = `att_${"0".repeat(26)}`;
 
 /** A report before it has its number. */
 export type Draft = Report extends infer R ? (R extends Report ? Omit<R, "n"> : never) : never;
@@ -93,7 +97,12 @@ export class Spool {
 
   /** The reports after number `after`, as many as fit into one batch; null when there are none. */
   take(after: number): Batch | null {
-    const first = this.#head + Math.max(0, after - this.#watermark);
+    const kept = this.#pending[this.#head]?.n ?? this.#ledger.lastReport + 1;
+    if (after + 1 < kept) { // S5
+      const to = Math.min(after + LIMITS.reportsPerBatch, kept - 1);
+      return { from: after + 1, to, texts: Array.from({ length: to - after }, (_, i) => `{"n":${after + 1 + i},"type":"progress","attemptId":"${NO_ATTEMPT}","fence":1,"at":0,"step":0,"totalSteps":null}`) };
+    }
+    const first = this.#head + (after + 1 - kept);
     const texts: string[] = [];
     let bytes = 0;
     let to = 0;
@@ -123,6 +132,11 @@ export class Spool {
     this.#ledger.commit(watermark);
     this.#journal.dropBelow(this.#pending[this.#head]?.place.segment ?? this.#journal.segment());
     if (this.#bytes < this.#limitBytes) for (const go of this.#waitingForRoom.splice(0)) go();
+  }
+
+  /** S5. The control plane knows less than it once confirmed. */
+  regress(watermark: number): void {
+    this.#watermark = Math.min(this.#watermark, watermark);
   }
 
   /** S4. Resolves when logs and metrics may be appended. */

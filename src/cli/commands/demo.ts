@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { packagePath } from "../../package-root.js";
-import type { Cli } from "../cli.js";
+import { createCli, type Cli } from "../cli.js";
 import { CliError, EXIT, exitCodeOf, type ExitCode } from "../exit-codes.js";
 import { readView } from "../follow/pipeline-follower.js";
 import { sayEnd, watchPipeline } from "../follow/watch-pipeline.js";
@@ -14,7 +14,6 @@ import { anyFreePort, isPortFree } from "../stack/ports.js";
 import type { Stack } from "../stack/stack.js";
 import { renderDemoResult } from "../render/demo-result.js";
 import { loadSpec } from "../spec/spec-file.js";
-import { createCli } from "../cli.js";
 import { submitLoaded } from "./submit.js";
 import { bringUp, stopSignals, takeDown, tokenisedUrl } from "./up.js";
 
@@ -46,12 +45,12 @@ export async function run(cli: Cli, _: readonly string[], options: DemoOptions):
     }
   } catch (error) {
     if (!stop.signal.aborted) {
-      await takeDown(session, stack, "detach");
+      await takeDown(session, stack, "detach", "demo");
       throw error;
     }
   }
   if (stop.signal.aborted) cli.note("\nStopping; what was running is taken up again at the next start.");
-  await takeDown(session, stack, "detach");
+  await takeDown(session, stack, "detach", "demo");
   return stop.signal.aborted && code === EXIT.interrupted ? EXIT.interrupted : code;
 }
 

@@ -47,12 +47,12 @@ export function bringUp(cli: Cli, options: UpOptions, dataDir: string | null): P
   });
 }
 
-/** Stops everything and says what goes on without us. */
-export async function takeDown(cli: Cli, stack: Stack, programs: "detach" | "now"): Promise<void> {
+/** Stops everything and says what goes on without us. `again`: the command that starts it again. */
+export async function takeDown(cli: Cli, stack: Stack, programs: "detach" | "now", again: "up" | "demo" = "up"): Promise<void> {
   const running = programs === "detach" ? await runningPrograms(stack.api) : [];
   await stack.stop(programs);
   for (const { pipeline, stage, attempt } of running) cli.note(`Still running: ${pipeline} / ${stage}${attempt > 1 ? ` (try ${attempt})` : ""}. The next start takes it over.`);
-  cli.note(`Stopped. Everything is kept in ${stack.dataDir}; start again with: ${cli.self} up --data-dir ${stack.dataDir}`);
+  cli.note(`Stopped. Everything is kept in ${stack.dataDir}; start again with: ${cli.self} ${again} --data-dir ${stack.dataDir}`);
 }
 
 export function tokenisedUrl(stack: Pick<Stack, "url" | "token">): string {

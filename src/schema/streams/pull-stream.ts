@@ -33,6 +33,7 @@ export function pullStream<T>(source: PageSource<T>): AsyncIterableIterator<T> {
   let stale = true; // a read is due
   let paged = false; // items were given out since the last wait
   let release: ((reason: "woken" | "idle" | "closed") => void) | null = null;
+  let under = 0; // takes that have not ended
   let last: Promise<unknown> = Promise.resolve();
 
   function wake(): void {
@@ -95,15 +96,16 @@ export function pullStream<T>(source: PageSource<T>): AsyncIterableIterator<T> {
     } catch (error) {
       close();
       throw error;
+    } finally {
+      under--;
     }
   }
 
   return {
     [Symbol.asyncIterator]() { return this; },
     next() {
-      const result = last.then(take, take);
+      const result = under++ === 0 ? take() : last.then(take, take); // one after the other
       last = result;
-      result.catch(() => undefined); // the caller has its own copy; this one only keeps the order
       return result;
     },
     return() {

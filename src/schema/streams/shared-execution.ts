@@ -12,10 +12,12 @@ import type { Logger } from "pino";
 import { maskError, maskResult } from "../api-errors.js";
 import { createContext, type Context } from "../context.js";
 
-/** A result with its text. `stringify` is what yoga asks for. */
+/** A result with its text. */
 export interface SharedResult extends ExecutionResult {
   /** `{"data":…}`. */
   json(): string;
+  /** The same, under the name that yoga looks for. */
+  stringify(): string;
 }
 
 export type Subscribe = (args: ExecutionArgs) => Promise<AsyncIterableIterator<SharedResult> | ExecutionResult>;
@@ -67,7 +69,9 @@ export function createSharedSubscribe(log: Pick<Logger, "error">): Subscribe {
       async next() {
         try {
           const step = await events.next();
-          return step.done === true ? { done: true, value: undefined } : { done: false, value: await resultOf(step.value) };
+          if (step.done === true) return { done: true, value: undefined };
+          const result = resultOf(step.value);
+          return { done: false, value: result instanceof Promise ? await result : result };
         } catch (error) {
           void events.return?.();
           throw masked(error);
@@ -90,7 +94,7 @@ export function createSharedSubscribe(log: Pick<Logger, "error">): Subscribe {
 function withText(result: ExecutionResult): SharedResult {
   let text: string | null = null;
   const json = () => (text ??= JSON.stringify(result));
-  return Object.defineProperty(result as SharedResult, "json", { value: json, enumerable: false });
+  return Object.defineProperties(result as SharedResult, { json: { value: json }, stringify: { value: json } }); // not enumerable
 }
 
 /** X1. Values of the variables that what stands below the root field can see, in their order of appearance. */
