@@ -88,6 +88,13 @@ export interface BatchTransaction {
   decide(pipelineId: PipelineId, command: PipelineCommand, build?: AssignmentBuilder): void;
 }
 
+/** The answer to a commit was lost, and nobody could be asked. */
+class OutcomeUnknownError extends UnavailableError {
+  constructor(cause: unknown) {
+    super("Postgres went away while this was being stored: it may have taken effect or not. Look before you order it again; a submission with a request id and an agent's reports can simply be repeated.", { cause });
+  }
+}
+
 /** Reports and points in one transaction at most, so that state never waits long behind telemetry. */
 const BATCH_WEIGHT = 20_000;
 const RETRIES = 5;
@@ -153,7 +160,7 @@ export class Engine {
           continue;
         }
         this.#log.error({ err: error, items: items.length }, "a batch did not commit");
-        if (items.length > 1 && !isTransient(error)) {
+        if (items.length > 1 && !isTransient(error) && !(error instanceof OutcomeUnknownError)) {
           // One item may be what the database refuses: alone, it fails alone.
           for (const item of items) await this.#work([item]);
           return;
@@ -187,7 +194,7 @@ export class Engine {
         await client.query("commit");
       } catch (error) {
         broken = error as Error;
-        if (!(await this.#wasCommitted(batch, position))) throw error;
+        if (!(await this.#outcomeOf(batch, position))) throw error;
       }
       if (batch.ledger.events.length > 0) failpoint("after-commit-before-publish");
       return { ledger: batch.ledger, position, telemetryStages: stageIds, points, logBytes, reportedAt: batch.reportedAt, watermarks: batch.watermarks };
@@ -199,7 +206,19 @@ export class Engine {
     }
   }
 
-  /** E4: after a commit whose answer was lost, the newest event of the batch tells; a batch without events is told by its watermarks. */
+  /** E4. Asks until Postgres answers; throws OutcomeUnknownError when it does not for long. */
+  async #outcomeOf(batch: Batch, position: number | null): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#wasCommitted(batch, position);
+      } catch (error) {
+        if (attempt === RETRIES) throw new OutcomeUnknownError(error);
+        await new Promise((resolve) => setTimeout(resolve, Math.min(2_000, 50 * 4 ** (attempt - 1))));
+      }
+    }
+  }
+
+  /** The newest event of the batch tells; a batch without events is told by its watermarks. */
   async #wasCommitted(batch: Batch, position: number | null): Promise<boolean> {
     const last = batch.ledger.events.at(-1);
     if (last !== undefined && position !== null) {

@@ -18,8 +18,6 @@ export interface BusKeys {
   reports(agentId: AgentId): string;
   /** Key pattern of everything that belongs to one agent, for its ACL user. */
   agentPattern(agentId: AgentId): string;
-  /** Channel: topics that have something new, as a JSON array. */
-  readonly wakeups: string;
 }
 
 /** The names under one prefix (TRAINYARD_REDIS_PREFIX). */
@@ -28,6 +26,5 @@ export function busKeys(prefix: string): BusKeys {
     orders: (agentId) => `${prefix}:agent:${agentId}:orders`,
     reports: (agentId) => `${prefix}:agent:${agentId}:reports`,
     agentPattern: (agentId) => `${prefix}:agent:${agentId}:*`,
-    wakeups: `${prefix}:wakeups`,
   };
 }

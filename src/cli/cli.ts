@@ -3,7 +3,7 @@ import { stringify } from "yaml";
 import { clientConfigSchema, readConfig, type ClientConfig } from "../config.js";
 import { createApiClient, type ApiClient } from "./api/client.js";
 import { resolveConnection, type Connection } from "./connection.js";
-import { identifyProcess } from "../server/embedded/process-identity.js";
+import { identifyProcess } from "../process-identity.js";
 import { createStyle, wantsColour, type Style } from "./style.js";
 
 /** Options that every command takes. */

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { identifyProcess } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../src/process-identity.js";
 import { startAgentWorld } from "../support/agents.js";
 import { assign, commandAssignment, stop } from "../support/control-plane-peer.js";
 

@@ -3,7 +3,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { onTestFinished, expect, test } from "vitest";
-import { identifyProcess } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../src/process-identity.js";
 import { agentDirectory, startAgentProcess, startTestAgent } from "../support/agents.js";
 import { assign, commandAssignment, startPeer, stop, type Peer } from "../support/control-plane-peer.js";
 

@@ -10,7 +10,6 @@ test("each agent's keys lie under its own pattern", () => {
   const keys = busKeys("ty");
   const prefix = keys.agentPattern(agent).slice(0, -1);
   expect([keys.orders(agent), keys.reports(agent)].every((key) => key.startsWith(prefix))).toBe(true);
-  expect(keys.wakeups.startsWith(prefix)).toBe(false);
 });
 
 describe.skipIf(!redisIsHere)("streams", () => {

@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { anyFreePort } from "../../src/cli/stack/ports.js";
 import { gatherEvidence } from "../support/checker-evidence.js";
 import { judged } from "../support/nemesis.js";
+import { startProxy } from "../support/nemesis-proxy.js";
 import { processesBelow } from "../support/processes.js";
 import { diamond, stage, submitMix, submitTelemetry } from "../support/processes-world-load.js";
 import { startProcessesWorld, witnessClock, type ProcessesWorld } from "../support/processes-world.js";
@@ -88,6 +89,25 @@ test("connections to Postgres that break in the middle of transactions crash nob
   await world.settled();
   await judged(world);
   expect(server.child.exitCode ?? server.child.signalCode, world.logTail("server")).toBeNull();
+});
+
+test.each([["", 0], [" and Postgres is away for a while", 400]])("the answer to a COMMIT is lost%s: the outcome is looked up, nothing is doubled and nobody is told a lie", { timeout: 60_000 }, async (_, awayMs) => {
+  world = await startProcessesWorld({ link: "https" });
+  const proxy = await startProxy(world.databaseUrl);
+  try {
+    const server = world.startServer({ settings: { DATABASE_URL: proxy.url } });
+    world.startAgent();
+    await world.ready(server);
+    proxy.cutEvery(7, awayMs);
+    await Promise.all([submitMix(world), submitTelemetry(world), ...Array.from({ length: 5 }, () => world.submit(diamond(world)))]);
+    await world.until("a few answers were lost", () => Promise.resolve(proxy.cut >= 3));
+    proxy.cutEvery(null);
+    await world.settled();
+    await judged(world);
+    expect(server.child.exitCode ?? server.child.signalCode, world.logTail("server")).toBeNull();
+  } finally {
+    await proxy.stop();
+  }
 });
 
 test("two control planes on one database with one killed at random again and again: work goes on and no invariant breaks", { timeout: 90_000 }, async () => {

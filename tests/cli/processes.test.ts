@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { identifyProcess } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../src/process-identity.js";
 import { pollUntil } from "../../src/server/embedded/server-process.js";
 import { createEmptyDatabase } from "../support/postgres.js";
 import { cli, killAllOf, newFolder, startCli } from "./support.js";
@@ -87,7 +87,7 @@ describe("production's processes", SLOW, () => {
     const id = (await cli(["submit", "-"], { env: user, input: JSON.stringify({ name: "w", stages: [{ name: "a", kind: "command", params: { run: [process.execPath, "-e", program] } }] }) })).stdout.trim();
     expect(await pollUntil(() => existsSync(join(folder, "pid")), 20_000)).toBe(true);
     agent.process.kill("SIGTERM");
-    expect(await pollUntil(async () => (await cli(["agents"], { env: user })).stdout.includes("DRAINING"), 20_000)).toBe(true);
+    expect((await cli(["watch", id, "--timeout", "1s"], { env: user })).code).toBe(124);
     expect(identifyProcess(agent.process.pid!)).not.toBeNull();
     writeFileSync(join(folder, "go"), "");
     expect((await agent.ended).code).toBe(0);

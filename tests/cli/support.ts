@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { inject, onTestFinished } from "vitest";
 import { builtCli } from "../support/built-cli.js";
 import { processesBelow } from "../support/processes.js";
-import { identifyProcess } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../src/process-identity.js";
 import { endProcess, pollUntil } from "../../src/server/embedded/server-process.js";
 
 export interface Ended { readonly code: number; readonly stdout: string; readonly stderr: string }
@@ -91,7 +91,7 @@ export function processesOf(dataDir: string): number[] {
   const ofCommandLine = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
     try {
       const [args, environment] = [readFileSync(`/proc/${pid}/cmdline`, "utf8"), readFileSync(`/proc/${pid}/environ`, "utf8")];
-      return args.includes("trainyard.mjs\0up\0") ? args.includes(`${dataDir}\0`) : args.includes("dist/cli/main.js") && environment.includes(dataDir);
+      return /trainyard\.mjs\0(up|demo|server)\0/.test(args) ? args.includes(`${dataDir}\0`) : args.includes("dist/cli/main.js") && environment.includes(dataDir);
     } catch {
       return false;
     }
@@ -103,7 +103,13 @@ export function processesOf(dataDir: string): number[] {
 export async function killAllOf(dataDir: string): Promise<void> {
   await pollUntil(() => {
     const left = processesOf(dataDir);
-    for (const pid of left) process.kill(pid, "SIGKILL");
+    for (const pid of left) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // gone since the look
+      }
+    }
     return left.length === 0;
   }, 10_000);
 }

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { identifyProcess } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../src/process-identity.js";
 import { pollUntil } from "../../src/server/embedded/server-process.js";
 import { cli, killAllOf, newFolder, processesOf, startUp } from "./support.js";
 

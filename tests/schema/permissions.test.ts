@@ -1,4 +1,4 @@
-import { getNamedType, isEnumType, isInputObjectType, isListType, isNonNullType, isObjectType, isUnionType, type GraphQLField, type GraphQLInputType, type GraphQLObjectType, type GraphQLSchema } from "graphql";
+import { isObjectType, type GraphQLField, type GraphQLObjectType, type GraphQLSchema } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { includesRole, ROLES, type Role } from "../../src/access/roles.js";
 import type { Principal } from "../../src/access/authenticator.js";
@@ -6,6 +6,7 @@ import { guardSchema } from "../../src/schema/guard.js";
 import { neededRole, PERMISSIONS } from "../../src/schema/permissions.js";
 import { buildSchema } from "../../src/schema/schema.js";
 import { startApi, type Api } from "./api-world.js";
+import { documentFor } from "./documents.js";
 
 let api: Api;
 let schema: GraphQLSchema;
@@ -16,24 +17,6 @@ const WHO: readonly (Role | null)[] = [null, ...ROLES];
 const fieldsOf = (): [GraphQLObjectType, GraphQLField<unknown, unknown>][] =>
   Object.values(buildSchema().getTypeMap()).filter(isObjectType).filter((type) => !type.name.startsWith("__")).flatMap((type) => Object.values(type.getFields()).map((field): [GraphQLObjectType, GraphQLField<unknown, unknown>] => [type, field]));
 const principalOf = (role: Role | null): Principal | null => (role === null ? null : { tokenId: "tok_x" as never, name: role, role, agentName: null, expiresAt: null });
-
-/** A value that the type accepts. */
-function sample(type: GraphQLInputType): unknown {
-  if (isNonNullType(type)) return sample(type.ofType);
-  if (isListType(type)) return [];
-  if (isEnumType(type)) return type.getValues()[0]!.name;
-  if (isInputObjectType(type)) return Object.fromEntries(Object.values(type.getFields()).filter((field) => isNonNullType(field.type)).map((field) => [field.name, sample(field.type)]));
-  return { ID: "pip_00000000000000000000000000", String: "x", Int: 1, SafeInt: 1, Float: 1, Boolean: true, JSON: {}, EventCursor: "x", DateTime: "2026-01-01T00:00:00Z" }[type.name];
-}
-
-function documentFor(kind: string, field: GraphQLField<unknown, unknown>): { query: string; variables: Record<string, unknown> } {
-  const needed = field.args.filter((argument) => isNonNullType(argument.type));
-  const result = getNamedType(field.type);
-  const selection = isObjectType(result) || isUnionType(result) || "getFields" in result ? "{ __typename }" : "";
-  const head = needed.length === 0 ? "" : `(${needed.map((argument) => `$${argument.name}: ${argument.type}`).join(", ")})`;
-  const args = needed.length === 0 ? "" : `(${needed.map((argument) => `${argument.name}: $${argument.name}`).join(", ")})`;
-  return { query: `${kind} ${head} { ${field.name}${args} ${selection} }`, variables: Object.fromEntries(needed.map((argument) => [argument.name, sample(argument.type)])) };
-}
 
 describe("every field and every role", () => {
   test("the table and the schema name the same fields", () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { packagePath } from "../../src/package-root.js";
-import { acquireDirectoryLock } from "../../src/server/embedded/directory-lock.js";
+import { acquireDirectoryLock } from "../../src/directory-lock.js";
 
 /** The program to start with `process.execPath`. Builds dist/ first when a source file is newer than it. */
 export async function builtCli(): Promise<string> {

@@ -8,7 +8,7 @@ import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { migrate } from "../../src/db/migrator.js";
 import { startEmbeddedPostgres } from "../../src/server/embedded/postgres.js";
-import { identifyProcess, isAlive, type ProcessIdentity } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../../src/process-identity.js";
 import { startEmbeddedRedis } from "../../src/server/embedded/redis.js";
 import { endProcess } from "../../src/server/embedded/server-process.js";
 import { buildCommandLine } from "./built-cli.js";

@@ -1,6 +1,6 @@
 // Which processes a test left behind.
 import { readdirSync, readlinkSync } from "node:fs";
-import { identifyProcess } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../src/process-identity.js";
 
 /** Every process that stands in a folder or beneath it. On systems without /proc: none are known. */
 export function processesBelow(folder: string): number[] {

@@ -6,7 +6,7 @@ import { inject } from "vitest";
 import { findRedisServer } from "../../src/server/embedded/redis-binary.js";
 import { startEmbeddedRedis, type EmbeddedRedis } from "../../src/server/embedded/redis.js";
 import { pollUntil } from "../../src/server/embedded/server-process.js";
-import { identifyProcess } from "../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../src/process-identity.js";
 
 /** For `test.skipIf(!redisIsHere)`: the global setup has said aloud that these tests do not run. */
 export const redisIsHere = findRedisServer() !== null;

@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 import { readConfig, serverConfigSchema } from "../../config.js";
 import { installedNativeDir } from "../../server/embedded/postgres-binaries.js";
 import { findRedisServer } from "../../server/embedded/redis-binary.js";
-import { identifyProcess } from "../../server/embedded/process-identity.js";
+import { identifyProcess } from "../../process-identity.js";
 import type { Cli } from "../cli.js";
 import { bytes } from "../render/quantities.js";
 import { readServerNote, tokenFile } from "../stack/data-directory.js";

@@ -6,7 +6,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { identifyProcess, type ProcessIdentity } from "../../server/embedded/process-identity.js";
+import { identifyProcess, type ProcessIdentity } from "../../process-identity.js";
 import type { StopMode, ToChild, ToParent } from "./parent-link.js";
 
 const RESTART_CAP_MS = 10_000;

@@ -2,7 +2,7 @@
 //   F1. Files appear whole (written beside, then renamed); those that hold secrets are readable by their owner only.
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { ProcessIdentity } from "../../server/embedded/process-identity.js";
+import type { ProcessIdentity } from "../../process-identity.js";
 
 /** DIR/server.json: how to reach the server of this directory. */
 export interface ServerNote {

@@ -1,5 +1,5 @@
 // What a killed `up` left behind: its children are on their way out (parent-link.ts K1), or hang.
-import { identifyProcess, isAlive } from "../../server/embedded/process-identity.js";
+import { identifyProcess, isAlive } from "../../process-identity.js";
 import { endProcess } from "../../server/embedded/server-process.js";
 import { readChildren, writeChildren } from "./data-directory.js";
 

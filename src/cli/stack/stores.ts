@@ -2,7 +2,7 @@
 //   S1. A store that dies is started again on the same data; whoever uses it is told when its address changed.
 //   S2. Redis stops before PostgreSQL: nothing in it is the only copy.
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../server/embedded/postgres.js";
-import { identifyProcess } from "../../server/embedded/process-identity.js";
+import { identifyProcess } from "../../process-identity.js";
 import { startEmbeddedRedis, type EmbeddedRedis } from "../../server/embedded/redis.js";
 import type { EmbeddedStoreLog } from "../../server/embedded/embedded-store-error.js";
 

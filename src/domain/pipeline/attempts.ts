@@ -96,7 +96,9 @@ function endAttempt(draft: Draft, index: number, live: LiveAttempt, members: rea
     draft.emit({ type: "AttemptFailed", ...attempt, failure: { code: "AGENT_REFUSED", message: cause.reason, hint: null, exitCode: null, logTail: [] }, counts: false });
     return draft.emit({ type: "StageQueued", at, stage: spec.name, cause: "REFUSED", notBefore: at + REFUSED_WAIT_MS });
   }
-  failAttempt(draft, index, attempt, { code: "KILLED_BY_SIGNAL", message: "The attempt was stopped, and not by Trainyard.", hint: "Look at the agent's host: who or what ended the program?", exitCode: null, logTail: [] });
+  // Nobody asked for it here: an operator stopped the agent and its programs. That is no failure of the stage: it waits for another agent, or for this one.
+  draft.emit({ type: "AttemptCancelled", ...attempt, reason: "the agent was stopped, and its programs with it" });
+  draft.emit({ type: "StageQueued", at, stage: spec.name, cause: "RESUMED", notBefore: null });
 }
 
 function failAttempt(draft: Draft, index: number, attempt: { at: number; stage: string; attemptId: LiveAttempt["id"]; number: number }, failure: Failure): void {

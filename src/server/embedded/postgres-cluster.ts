@@ -7,7 +7,7 @@ import { chownSync, existsSync, lchownSync, mkdirSync, readdirSync, readFileSync
 import { join } from "node:path";
 import { EmbeddedStoreError } from "./embedded-store-error.js";
 import type { PostgresBinaries } from "./postgres-binaries.js";
-import { identifyProcess, type ProcessIdentity } from "./process-identity.js";
+import { identifyProcess, type ProcessIdentity } from "../../process-identity.js";
 import { asAccount, closedOnTheWayTo, namedAccount, nameOfWorkingFolder, type ServerAccount } from "./server-account.js";
 import { cleanEnvironment, lastLines, readIfThere } from "./server-process.js";
 

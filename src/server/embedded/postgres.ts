@@ -7,11 +7,11 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import pg from "pg";
-import { acquireDirectoryLock } from "./directory-lock.js";
+import { acquireDirectoryLock } from "../../directory-lock.js";
 import { EmbeddedStoreError, type EmbeddedStoreLog } from "./embedded-store-error.js";
 import { defaultCacheDirs, installedNativeDir, preparePostgresBinaries, type PostgresBinaries } from "./postgres-binaries.js";
 import { disownPidFile, ensureCluster, findPostmaster, POSTGRES_NAME, postgresFiles, workingFolderName, type PostgresFiles, type RunningPostmaster } from "./postgres-cluster.js";
-import { isAlive, type ProcessIdentity } from "./process-identity.js";
+import { isAlive, type ProcessIdentity } from "../../process-identity.js";
 import { serverAccount, type ServerAccount } from "./server-account.js";
 import { endProcess, freePort, lastLines, pollUntil, readIfThere, startDetached } from "./server-process.js";
 import { createStore, storedPassword } from "./store-directory.js";

@@ -4,9 +4,9 @@
 //   R3. Nothing here is the only copy of a fact. It appends to disk every second so that a restart is cheap; data it cannot read is set aside and it starts empty.
 import { chownSync, existsSync, mkdirSync, readlinkSync, realpathSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { acquireDirectoryLock } from "./directory-lock.js";
+import { acquireDirectoryLock } from "../../directory-lock.js";
 import { EmbeddedStoreError, type EmbeddedStoreLog } from "./embedded-store-error.js";
-import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.js";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../../process-identity.js";
 import { findRedisServer, type RedisServerBinary } from "./redis-binary.js";
 import { askRedis } from "./redis-greeting.js";
 import { nameOfWorkingFolder, serverAccount, unreachableBecauseOf, type ServerAccount } from "./server-account.js";

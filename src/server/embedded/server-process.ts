@@ -7,7 +7,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, ren
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { EmbeddedStoreError } from "./embedded-store-error.js";
-import { identifyProcess, isAlive, type ProcessIdentity } from "./process-identity.js";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../../process-identity.js";
 import { asAccount, type ServerAccount } from "./server-account.js";
 
 /** Interval at which readiness and exit are looked at, in milliseconds. Looking costs one small file read. */

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, inject, test, vi } from "vitest";
 import { restartDelayMs, startChild, type Child } from "../../../src/cli/stack/child-process.js";
-import { isAlive, type ProcessIdentity } from "../../../src/server/embedded/process-identity.js";
+import { isAlive, type ProcessIdentity } from "../../../src/process-identity.js";
 
 const children: Child[] = [];
 afterEach(async () => {

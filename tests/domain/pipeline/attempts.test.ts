@@ -132,9 +132,9 @@ describe("retry", () => {
     expect(story.run("a").end("a", failed())).toEqual(["AttemptFailed a #3 EXIT_NONZERO", "StageQueued a RETRY in 10 s"]);
   });
 
-  test("a program that was stopped by somebody else has failed", () => {
+  test("a program that was stopped with its agent waits for an agent again, and the try does not count", () => {
     const story = new Story([stage("a")]).run("a");
-    expect(story.end("a", STOPPED)).toEqual(["AttemptFailed a #1 KILLED_BY_SIGNAL", "StageFailed a KILLED_BY_SIGNAL", "PipelineFailed"]);
+    expect(story.end("a", STOPPED)).toEqual(["AttemptCancelled a #1", "StageQueued a RESUMED"]);
   });
 });
 

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { acquireDirectoryLock } from "../../../src/server/embedded/directory-lock.js";
-import { identifyProcess, pidRealm } from "../../../src/server/embedded/process-identity.js";
+import { acquireDirectoryLock } from "../../../src/directory-lock.js";
+import { identifyProcess, pidRealm } from "../../../src/process-identity.js";
 import { openYard, type Yard } from "./owners.js";
 
 let yard: Yard;

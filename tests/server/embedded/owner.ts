@@ -1,6 +1,6 @@
 // A process that owns an embedded store, for tests that kill it. Started with one JSON argument; prints one JSON line when the store is up (or why it is not),
 // then stops the store cleanly when its standard input ends, or stays when it is told to.
-import { acquireDirectoryLock } from "../../../src/server/embedded/directory-lock.js";
+import { acquireDirectoryLock } from "../../../src/directory-lock.js";
 import { startEmbeddedPostgres } from "../../../src/server/embedded/postgres.js";
 import { startEmbeddedRedis } from "../../../src/server/embedded/redis.js";
 

@@ -11,7 +11,7 @@ import { inject } from "vitest";
 import { processesBelow } from "../../support/processes.js";
 import { packagePath } from "../../../src/package-root.js";
 import { installedNativeDir } from "../../../src/server/embedded/postgres-binaries.js";
-import { identifyProcess } from "../../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../../src/process-identity.js";
 import { namedAccount, unreachableBecauseOf } from "../../../src/server/embedded/server-account.js";
 import { endProcess } from "../../../src/server/embedded/server-process.js";
 import type { OwnerOrder } from "./owner.js";

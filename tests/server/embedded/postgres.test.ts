@@ -7,7 +7,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { installedNativeDir } from "../../../src/server/embedded/postgres-binaries.js";
 import { findEmbeddedPostgres } from "../../../src/server/embedded/postgres.js";
-import { identifyProcess } from "../../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../../src/process-identity.js";
 import { processesBelow } from "../../support/processes.js";
 import { nameless, openYard, ordinary, ordinaryCanRun, weAreRoot, type Yard } from "./owners.js";
 

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { join } from "node:path";
 import { createClient } from "redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { identifyProcess } from "../../../src/server/embedded/process-identity.js";
+import { identifyProcess } from "../../../src/process-identity.js";
 import { findRedisServer, parseRedisVersion } from "../../../src/server/embedded/redis-binary.js";
 import { askRedis } from "../../../src/server/embedded/redis-greeting.js";
 import { startEmbeddedRedis } from "../../../src/server/embedded/redis.js";
