@@ -7,7 +7,7 @@ const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDefla
 /** As long as the frames of the API in this benchmark, some 250 bytes. */
 const PAD = "x".repeat(200);
 
-process.on("message", async ({ rate, seconds }: { rate: number; seconds: number }) => {
+async function broadcast(rate: number, seconds: number): Promise<number> {
   const begun = performance.now();
   let sent = 0;
   while (sent < rate * seconds) {
@@ -18,7 +18,9 @@ process.on("message", async ({ rate, seconds }: { rate: number; seconds: number 
     for (const client of server.clients) if (client.readyState === WebSocket.OPEN) client.send(frame, { binary: false });
     sent++;
   }
-  process.send!(sent);
-});
+  return sent;
+}
+
+process.on("message", ({ rate, seconds }: { rate: number; seconds: number }) => void broadcast(rate, seconds).then((sent) => process.send!(sent)));
 process.on("disconnect", () => process.exit(0));
 server.on("listening", () => process.send!({ url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}` }));

@@ -218,15 +218,17 @@ export class Engine {
     }
   }
 
-  /** The newest event of the batch tells; a batch without events is told by its watermarks. */
+  /** The newest event of the batch tells; a batch without events is told by its watermarks. The row lock is waited for first: the commit may still be on its way. */
   async #wasCommitted(batch: Batch, position: number | null): Promise<boolean> {
     const last = batch.ledger.events.at(-1);
     if (last !== undefined && position !== null) {
+      await this.#pool.query("select 1 from event_counter for share");
       const { rowCount } = await this.#pool.query("select 1 from events where position = $1 and pipeline_id = $2 and seq = $3 and type = $4 and at = $5", [position, last.pipelineId, last.seq, last.event.type, new Date(last.event.at)]);
       return rowCount === 1;
     }
     for (const [agentId, { watermark }] of batch.watermarks) {
-      const { rowCount } = await this.#pool.query("select 1 from agents where id = $1 and watermark = $2", [agentId, watermark]);
+      await this.#pool.query("select 1 from agents where id = $1 for share", [agentId]);
+      const { rowCount } = await this.#pool.query("select 1 from agents where id = $1 and watermark >= $2", [agentId, watermark]);
       return rowCount === 1;
     }
     return true;
@@ -451,6 +453,6 @@ function weightOf(item: EngineItem): number {
 /** Connection trouble and conflicts with another writer: the same batch may succeed when decided again. */
 function isTransient(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code;
-  if (typeof code === "string") return /^(08|40|57|53)/.test(code) || code === "23505" || /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND)/.test(code);
+  if (typeof code === "string") return /^(08|40|57|53|25P03)/.test(code) || code === "23505" || /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND)/.test(code);
   return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(error.message);
 }

@@ -1,5 +1,6 @@
 // Opens Postgres. One pool, shared by Kysely and by the few hot statements that go to pg directly.
 //   D1. A backend that dies mid-transaction rejects that transaction and nothing else: every client has an error handler from the moment it connects.
+//   D2. A process that freezes inside a transaction does not hold up the others for ever: Postgres ends the transaction after FROZEN_MS and frees its locks.
 
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
@@ -14,6 +15,9 @@ export interface OpenedDatabase {
   close(): Promise<void>;
 }
 
+/** Far above any pause between two statements of a transaction of ours, in milliseconds. */
+const FROZEN_MS = 10_000;
+
 const types: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: "text" | "binary") => {
     if (oid === pg.types.builtins.INT8 && format !== "binary") return Number;
@@ -23,7 +27,7 @@ const types: pg.CustomTypesConfig = {
 
 /** Opens a pool of at most `size` connections. Connects lazily; `close` waits for queries under way. */
 export function openDatabase(options: { url: string; size: number; log: Pick<Logger, "warn"> }): OpenedDatabase {
-  const pool = new pg.Pool({ connectionString: options.url, max: options.size, types, application_name: "trainyard", connectionTimeoutMillis: 10_000 });
+  const pool = new pg.Pool({ connectionString: options.url, max: options.size, types, application_name: "trainyard", connectionTimeoutMillis: 10_000, idle_in_transaction_session_timeout: FROZEN_MS });
   const onError = (error: Error) => options.log.warn({ reason: error.message, code: (error as { code?: string }).code }, "a Postgres connection was lost; its transaction is void and the next query opens another");
   pool.on("connect", (client) => client.on("error", onError));
   pool.on("error", onError);

@@ -1,4 +1,5 @@
 // Faults beside death at a chosen point, with real processes over HTTPS: zombies, dead hosts, broken connections to Postgres, rivals, and a server that never lives long.
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { anyFreePort } from "../../src/cli/stack/ports.js";
@@ -126,6 +127,25 @@ test("two control planes on one database with one killed at random again and aga
     await world.kill(living[unlucky]!);
     living[unlucky] = planes[unlucky]!();
   }
+  await work;
+  await world.settled();
+  await judged(world);
+});
+
+test("a control plane that freezes in the middle of a transaction holds up nobody for long, and on waking is refused", { timeout: 90_000 }, async () => {
+  world = await startProcessesWorld({ link: "https" });
+  const port = await anyFreePort();
+  const frozen = world.startServer({ name: "server-2", port, failpoint: "before-commit:5:freeze" });
+  await world.until("the one that freezes has the roles", () => Promise.resolve(world.logTail("server-2", 100).includes('"role":"dispatcher","epoch":1')));
+  const other = world.startServer();
+  world.startAgent();
+  await world.ready(other);
+  const work = Promise.all([submitMix(world), submitTelemetry(world)]);
+  work.catch(() => undefined); // told when it is awaited
+  const isFrozen = () => Promise.resolve(readFileSync(`/proc/${frozen.child.pid}/stat`, "utf8").includes(") T "));
+  await world.until("it is frozen", isFrozen);
+  await world.submit(diamond(world)); // by the one that lives
+  frozen.child.kill("SIGCONT");
   await work;
   await world.settled();
   await judged(world);

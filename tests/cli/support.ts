@@ -1,5 +1,5 @@
 // The command line as users start it: real processes, the built program, real stores. Everything lies in the run's folder and is ended with the test.
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { mkdtempSync, readFileSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { inject, onTestFinished } from "vitest";
@@ -86,17 +86,23 @@ export async function startUp(options: UpGiven = {}): Promise<Up> {
   };
 }
 
-/** Every process of a data directory: `up`, its children, the stores, and programs of stages. */
+/** Every process of a data directory: `up` or `demo`, its children, the stores, and programs of stages. */
 export function processesOf(dataDir: string): number[] {
-  const ofCommandLine = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+  const ours = commandLines().filter(([, args]) => /(trainyard\.mjs (up|demo|server)|dist\/cli\/main\.js (server|agent)) /.test(args) && `${args} `.includes(` ${dataDir} `)).map(([pid]) => pid);
+  return [...new Set([...ours, ...processesBelow(dataDir)])].filter((pid) => identifyProcess(pid) !== null);
+}
+
+function commandLines(): [pid: number, args: string][] {
+  if (process.platform !== "linux") {
+    return execFileSync("ps", ["-axo", "pid=,args="], { encoding: "utf8" }).split("\n").map((line) => /^ *(\d+) (.*)$/.exec(line)).flatMap((match) => (match === null ? [] : [[Number(match[1]), match[2]!]]));
+  }
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
     try {
-      const [args, environment] = [readFileSync(`/proc/${pid}/cmdline`, "utf8"), readFileSync(`/proc/${pid}/environ`, "utf8")];
-      return /trainyard\.mjs\0(up|demo|server)\0/.test(args) ? args.includes(`${dataDir}\0`) : args.includes("dist/cli/main.js") && environment.includes(dataDir);
+      return [[Number(pid), readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim()]];
     } catch {
-      return false;
+      return []; // gone since the look
     }
   });
-  return [...new Set([...ofCommandLine, ...processesBelow(dataDir)])].filter((pid) => identifyProcess(pid) !== null);
 }
 
 /** kill -9, all at once, and waits until they are gone. */

@@ -83,7 +83,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const url = `http://127.0.0.1:${port}/graphql`;
     const child = (name: string, args: readonly string[], environment: () => Record<string, string>) => startChild({
       name,
-      args: [packagePath("dist", "cli", "main.js"), ...args, "--supervised"],
+      args: [packagePath("dist", "cli", "main.js"), ...args, "--supervised", "--data-dir", dataDir], // the directory shows in the process list whose they are
       environment,
       logFile: logFile(dataDir, args[0]!),
       onStart: (identity) => noteChild(dataDir, name, identity.pid),
