@@ -1,5 +1,5 @@
 // Faults beside death at a chosen point, with real processes over HTTPS: zombies, dead hosts, broken connections to Postgres, rivals, and a server that never lives long.
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { anyFreePort } from "../../src/cli/stack/ports.js";
@@ -92,7 +92,19 @@ test("connections to Postgres that break in the middle of transactions crash nob
   expect(server.child.exitCode ?? server.child.signalCode, world.logTail("server")).toBeNull();
 });
 
-test.each([["", 0], [" and Postgres is away for a while", 400]])("the answer to a COMMIT is lost%s: the outcome is looked up, nothing is doubled and nobody is told a lie", { timeout: 60_000 }, async (_, awayMs) => {
+/** Orders whose second decision would be a conflict: each must be answered as what it was. (While Postgres is away an error is an answer too, and repeating the order a conflict.) */
+async function orderToAndFro(): Promise<void> {
+  const pipelineId = await world.submit({ name: "waits", stages: [stage(world, "unplaceable", [], {}, { resources: { labels: { nowhere: true } } })] });
+  for (let n = 0; n < 10; n++) {
+    for (const order of ["pausePipeline", "resumePipeline"]) {
+      const answer = await world.ask(`mutation ($input: PipelineActionInput!) { ${order}(input: $input) { __typename ... on DomainError { code message } } }`, { input: { pipelineId } });
+      expect(answer).toEqual({ [order]: { __typename: "PipelinePayload" } });
+    }
+  }
+  await world.cancel(pipelineId);
+}
+
+test.each([["", 0], [" and Postgres is away for a while", 400]])("the answer to a COMMIT is lost%s: the outcome is looked up, nothing is doubled, nobody is told a lie", { timeout: 60_000 }, async (_, awayMs) => {
   world = await startProcessesWorld({ link: "https" });
   const proxy = await startProxy(world.databaseUrl);
   try {
@@ -100,7 +112,7 @@ test.each([["", 0], [" and Postgres is away for a while", 400]])("the answer to 
     world.startAgent();
     await world.ready(server);
     proxy.cutEvery(7, awayMs);
-    await Promise.all([submitMix(world), submitTelemetry(world), ...Array.from({ length: 5 }, () => world.submit(diamond(world)))]);
+    await Promise.all([submitMix(world), submitTelemetry(world), awayMs === 0 ? orderToAndFro() : null, ...Array.from({ length: 5 }, () => world.submit(diamond(world)))]);
     await world.until("a few answers were lost", () => Promise.resolve(proxy.cut >= 3));
     proxy.cutEvery(null);
     await world.settled();
@@ -142,7 +154,7 @@ test("a control plane that freezes in the middle of a transaction holds up nobod
   await world.ready(other);
   const work = Promise.all([submitMix(world), submitTelemetry(world)]);
   work.catch(() => undefined); // told when it is awaited
-  const isFrozen = () => Promise.resolve(readFileSync(`/proc/${frozen.child.pid}/stat`, "utf8").includes(") T "));
+  const isFrozen = () => Promise.resolve(execFileSync("ps", ["-o", "stat=", "-p", String(frozen.child.pid)], { encoding: "utf8" }).startsWith("T"));
   await world.until("it is frozen", isFrozen);
   await world.submit(diamond(world)); // by the one that lives
   frozen.child.kill("SIGCONT");

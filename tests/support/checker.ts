@@ -25,6 +25,9 @@ export function check(evidence: Evidence, options: CheckOptions = {}): string[] 
   return INVARIANTS.flatMap(({ number, judge }) => judge(evidence, options).map((found) => `${number}: ${found}`));
 }
 
+/** The user's order behind an event. */
+const ACTION_OF: Readonly<Record<string, string>> = { PipelineSubmitted: "submitPipeline", PipelineCancelRequested: "cancelPipeline", PipelinePaused: "pausePipeline", PipelineResumed: "resumePipeline" };
+
 type Judge = (evidence: Evidence, options: CheckOptions) => string[];
 const ATTEMPT_ENDS: Readonly<Record<string, string>> = { StageCompleted: "COMPLETED", AttemptFailed: "FAILED", AttemptLost: "LOST", AttemptCancelled: "CANCELLED" };
 const PIPELINE_ENDS: Readonly<Record<string, string>> = { PipelineCompleted: "COMPLETED", PipelineFailed: "FAILED", PipelineCancelled: "CANCELLED" };
@@ -291,11 +294,9 @@ function mutationsAreAccountedFor({ submitted, requests, pipelines, events, audi
   const answered = new Set(requests.map((row) => row.pipelineId));
   for (const { id } of pipelines) if (!answered.has(id)) found.push(`pipeline ${id} stands for no request`);
   if (pipelines.length !== requests.length) found.push(`${requests.length} requests made ${pipelines.length} pipelines`);
-  const accepted = (action: string, subject: string) => audit.some((row) => row.action === action && row.subject === subject && row.outcome === "ACCEPTED");
-  for (const event of events) {
-    const action = event.type === "PipelineSubmitted" ? "submitPipeline" : event.type === "PipelineCancelRequested" ? "cancelPipeline" : null;
-    if (action !== null && !accepted(action, event.pipelineId)) found.push(`${action} of ${event.pipelineId} took effect without an audit row`);
-  }
+  const rows = groupBy(audit.filter((row) => row.outcome === "ACCEPTED"), (row) => `${row.action} of ${row.subject ?? ""}`);
+  const orders = groupBy(events.filter((event) => ACTION_OF[event.type] !== undefined), (event) => `${ACTION_OF[event.type]!} of ${event.pipelineId}`);
+  for (const [order, effects] of orders) if ((rows.get(order)?.length ?? 0) < effects.length) found.push(`${order} took effect ${effects.length} times, ${rows.get(order)?.length ?? 0} audit rows tell of it`);
   return found;
 }
 

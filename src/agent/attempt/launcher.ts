@@ -51,8 +51,8 @@ export interface Launched {
 /** Starts the launcher. Throws LaunchError. */
 export async function launch(options: { argv: readonly string[]; environment: Readonly<Record<string, string>>; workingDirectory: string; directory: AttemptDirectory }): Promise<Launched> {
   const { directory, environment, workingDirectory } = options;
-  if (!statSync(workingDirectory, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new LaunchError("FILE_NOT_FOUND", `The working directory ${workingDirectory} does not exist on this host.`);
+  if (kindOf(workingDirectory) !== "directory") {
+    throw new LaunchError("FILE_NOT_FOUND", `The working directory ${workingDirectory} does not exist on this host, or is closed to this agent.`);
   }
   const [name, ...rest] = options.argv;
   const program = findProgram(name ?? "", environment["PATH"], workingDirectory);
@@ -117,13 +117,13 @@ export function readExitStatus(directory: AttemptDirectory): number | null {
   }
 }
 
-/** The absolute path that `name` means. Throws LaunchError. */
-function findProgram(name: string, path: string | undefined, workingDirectory: string): string {
+/** The absolute path that `name` means; folders of PATH that are closed to us are passed over. Throws LaunchError. */
+export function findProgram(name: string, path: string | undefined, workingDirectory: string): string {
   if (name === "" || name.includes("\0")) throw new LaunchError("COMMAND_NOT_FOUND", "run[0] is empty: there is no program to start.");
   const candidates = name.includes("/")
     ? [isAbsolute(name) ? name : resolve(workingDirectory, name)]
     : (path ?? "/usr/local/bin:/usr/bin:/bin").split(delimiter).filter((folder) => folder !== "").map((folder) => resolve(workingDirectory, join(folder, name)));
-  const files = candidates.filter((candidate) => statSync(candidate, { throwIfNoEntry: false })?.isFile());
+  const files = candidates.filter((candidate) => kindOf(candidate) === "file");
   for (const file of files) {
     try {
       accessSync(file, constants.X_OK);
@@ -133,5 +133,14 @@ function findProgram(name: string, path: string | undefined, workingDirectory: s
     }
   }
   if (files[0] !== undefined) throw new LaunchError("PERMISSION_DENIED", `${files[0]} may not be executed by this agent.`);
-  throw new LaunchError("COMMAND_NOT_FOUND", name.includes("/") ? `The program ${name} does not exist on this host.` : `There is no program ${JSON.stringify(name)} on this agent's PATH.`);
+  throw new LaunchError("COMMAND_NOT_FOUND", name.includes("/") ? `The program ${name} does not exist on this host, or is closed to this agent.` : `There is no program ${JSON.stringify(name)} on this agent's PATH.`);
+}
+
+function kindOf(path: string): "file" | "directory" | "other" {
+  try {
+    const found = statSync(path);
+    return found.isFile() ? "file" : found.isDirectory() ? "directory" : "other";
+  } catch {
+    return "other"; // not there, or behind a folder we may not enter
+  }
 }
