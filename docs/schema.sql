@@ -16,10 +16,10 @@ CREATE TABLE agents (
   address text,
   token_id text COLLATE "C",
   draining boolean DEFAULT false NOT NULL,
+  stopping boolean DEFAULT false NOT NULL,
   connected_at timestamp with time zone,
   last_heartbeat_at timestamp with time zone,
   closed_at timestamp with time zone,
-  clock_offset_ms bigint,
   CONSTRAINT agents_pkey PRIMARY KEY (id),
   CONSTRAINT agents_name_key UNIQUE (name)
 );

@@ -127,12 +127,13 @@ create table agents (
   run_mode text not null,
   address text,
   token_id text collate "C",
-  -- Set by an operator, or by the agent itself when it stops.
+  -- An operator's order: no new work.
   draining boolean not null default false,
+  -- The agent's own word: it takes nothing new because it is about to stop.
+  stopping boolean not null default false,
   connected_at timestamptz,
   last_heartbeat_at timestamptz,
-  closed_at timestamptz,
-  clock_offset_ms bigint
+  closed_at timestamptz
 );
 
 -- One holder at a time of each periodic role. The advisory lock tells who lives, the epoch fences who was replaced.

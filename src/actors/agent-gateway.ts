@@ -67,7 +67,7 @@ export class AgentGateway {
         `insert into agents (id, name, session_id, instance, epoch, watermark, pools, capabilities, labels, gpus, versions, run_mode, address, token_id, connected_at, last_heartbeat_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now(), clock_timestamp())
          on conflict (id) do update set session_id = $3, instance = $4, epoch = $5, watermark = $6, pools = $7, capabilities = $8, labels = $9, gpus = $10, versions = $11, run_mode = $12, address = $13, token_id = $14,
-           connected_at = now(), last_heartbeat_at = clock_timestamp(), closed_at = null`,
+           connected_at = now(), last_heartbeat_at = clock_timestamp(), closed_at = null, stopping = false`,
         [agentId, input.name, sessionId, input.instance, input.epoch, watermark, json(input.pools), json(input.capabilities), json(input.labels), json(input.gpus), json(input.versions), input.runMode, input.address, principal.tokenId]);
       await client.query("commit");
     } catch (error) {
@@ -99,10 +99,10 @@ export class AgentGateway {
   async renew(principal: AgentPrincipal, input: Renew): Promise<Renewed> {
     const { rows: [agent] } = await this.#options.pool.query<{ id: AgentId; watermark: number; draining: boolean; changed: boolean; now: Date }>({
       name: "renew-agent",
-      text: `update agents a set last_heartbeat_at = clock_timestamp(), gpus = $2, closed_at = null
-        from (select id, gpus, last_heartbeat_at from agents where session_id = $1 and token_id = $3 for update) old
-        where a.id = old.id returning a.id, a.watermark, a.draining, (old.gpus is distinct from $2::jsonb or old.last_heartbeat_at < clock_timestamp() - $4 * interval '1 millisecond') as changed, clock_timestamp() as now`,
-      values: [input.sessionId, json(input.gpus), principal.tokenId, this.#options.unresponsiveAfterMs],
+      text: `update agents a set last_heartbeat_at = clock_timestamp(), gpus = $2, closed_at = null, stopping = $5
+        from (select id, gpus, stopping, last_heartbeat_at from agents where session_id = $1 and token_id = $3 for update) old
+        where a.id = old.id returning a.id, a.watermark, a.draining, (old.gpus is distinct from $2::jsonb or old.stopping <> $5 or old.last_heartbeat_at < clock_timestamp() - $4 * interval '1 millisecond') as changed, clock_timestamp() as now`,
+      values: [input.sessionId, json(input.gpus), principal.tokenId, this.#options.unresponsiveAfterMs, input.draining],
     });
     if (agent === undefined) throw new SessionOverError();
     const stored = await this.#renewLeases(agent.id, input.held);

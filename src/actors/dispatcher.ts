@@ -19,7 +19,8 @@ import { capabilityOf, cleanupParamsSchema, queueOf } from "../domain/pipeline/s
 import { isPlaceable, liveAttempt, type PipelineState } from "../domain/pipeline/state.js";
 import { failpoint } from "../failpoints.js";
 import type { GpuReport, Pool } from "../protocol/messages.js";
-import type { BatchTransaction, Scheduler } from "./engine.js";
+import type { BatchTransaction } from "./batch.js";
+import type { Scheduler } from "./engine.js";
 import type { AssignmentBuilder } from "./ledger.js";
 
 export interface DispatcherOptions {
@@ -210,7 +211,7 @@ export class Dispatcher implements Scheduler {
   async #readAgents(client: pg.PoolClient, fleet: Fleet): Promise<void> {
     this.#agentsReadAt = Date.now();
     interface Row { id: AgentId; name: string; pools: Pool[]; capabilities: string[]; labels: Record<string, string | number | boolean>; gpus: GpuReport[]; address: string | null; draining: boolean; last_heartbeat_at: Date | null; closed_at: Date | null; now: Date }
-    const { rows } = await client.query<Row>({ name: "read-agents", text: "select id, name, pools, capabilities, labels, gpus, address, draining, last_heartbeat_at, closed_at, clock_timestamp() as now from agents" });
+    const { rows } = await client.query<Row>({ name: "read-agents", text: "select id, name, pools, capabilities, labels, gpus, address, draining or stopping as draining, last_heartbeat_at, closed_at, clock_timestamp() as now from agents" });
     for (const row of rows) {
       this.#agents.set(row.id, { name: row.name, address: row.address });
       const status = agentStanding({ draining: row.draining, lastHeartbeatAt: row.last_heartbeat_at?.getTime() ?? null, closedAt: row.closed_at?.getTime() ?? null }, row.now.getTime(), this.#options);

@@ -14,7 +14,8 @@ import { validateSpec } from "../domain/pipeline/validate.js";
 import type { Order } from "../protocol/messages.js";
 import { setDraining } from "./agent-gateway.js";
 import { TOPICS, type Committed, type ControlPlane, type RequestKey, type UserOrder, type Wakeups } from "./control-plane.js";
-import type { Claim, Engine } from "./engine.js";
+import type { Claim } from "./batch.js";
+import type { Engine } from "./engine.js";
 
 export interface PipelinesOptions {
   readonly pool: pg.Pool;

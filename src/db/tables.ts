@@ -37,8 +37,8 @@ export interface Database {
   agents: {
     id: AgentId; name: string; session_id: SessionId | null; instance: string | null; epoch: string | null; watermark: Generated<number>;
     pools: JsonColumn<Pool[]>; capabilities: JsonColumn<string[]>; labels: JsonColumn<Labels>; gpus: JsonColumn<GpuReport[]>; versions: JsonColumn<Record<string, string | null>>;
-    run_mode: "LOCAL" | "SSH"; address: string | null; token_id: TokenId | null; draining: Generated<boolean>;
-    connected_at: Date | null; last_heartbeat_at: Date | null; closed_at: Date | null; clock_offset_ms: number | null;
+    run_mode: "LOCAL" | "SSH"; address: string | null; token_id: TokenId | null; draining: Generated<boolean>; stopping: Generated<boolean>;
+    connected_at: Date | null; last_heartbeat_at: Date | null; closed_at: Date | null;
   };
   roles: { name: "dispatcher" | "caretaker"; epoch: Generated<number>; holder: string | null; taken_at: Date | null };
   metric_series: { id: Generated<number>; stage_id: StageId; attempt: number; name: string; first_step: number };

@@ -81,7 +81,7 @@ Agent.implement({
     gpus: t.field({ type: [Gpu], resolve: (row) => row.gpus.map((gpu) => ({ ...gpu, agentId: row.id })) }),
     versions: t.expose("versions", { type: "JSON", description: "Versions found on its host: agent, node, python, torch, verl, cuda; null where there is none." }),
     runMode: t.field({ type: RunMode, resolve: (row) => row.run_mode }),
-    draining: t.exposeBoolean("draining", { description: "Takes no new work, by an operator's order or because it is stopping." }),
+    draining: t.boolean({ resolve: (agent) => agent.draining || agent.stopping, description: "Takes no new work, by an operator's order or because it is stopping." }),
     running: t.field({ type: [Attempt], description: "Attempts it holds now.", resolve: async (row, _args, { loaders }) => [...(await loaders.runningOn.load(row.id))] }),
     lastHeartbeatAt: t.field({ type: "DateTime", nullable: true, resolve: (row) => row.last_heartbeat_at }),
   }),
@@ -89,7 +89,7 @@ Agent.implement({
 nodeKind("agt", (id, { loaders }) => (isId("agt", id) ? loaders.agent.load(id) : Promise.resolve(null)));
 
 export function statusOf(row: AgentRow, { deps }: Context) {
-  return agentStatus(row, { unresponsiveAfterMs: deps.config.TRAINYARD_UNRESPONSIVE_AFTER_MS, lostAfterMs: deps.config.TRAINYARD_LEASE_TTL_MS });
+  return agentStatus(row, { unresponsiveAfterMs: deps.config.TRAINYARD_UNRESPONSIVE_AFTER_MS, leaseTtlMs: deps.config.TRAINYARD_LEASE_TTL_MS });
 }
 
 builder.queryField("agents", (t) => t.field({

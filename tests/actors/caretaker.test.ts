@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "vitest";
+import type { PipelineId } from "../../src/domain/ids.js";
 import type { Outputs } from "../../src/domain/pipeline/state.js";
 import { commands } from "../support/specs.js";
 import { startWorld, type World } from "../support/world.js";
@@ -67,6 +68,25 @@ test("an agent that comes back without what it ran has lost it at once, and the 
   await world.agent({ name: "a1" });
   await world.ended(id, "COMPLETED");
   expect(await world.database.db.selectFrom("attempts").select(["number", "status"]).orderBy("number").execute()).toEqual([{ number: 1, status: "LOST" }, { number: 2, status: "COMPLETED" }]);
+});
+
+test("an agent that says it drains, or that an operator drains, keeps what it runs and gets nothing new", async () => {
+  world = await startWorld({ renewEveryMs: 60_000 });
+  const agent = await world.agent({ run: ({ stage }) => (stage === "first" ? "hold" : { kind: "COMPLETED", outputs: {} }) });
+  const first = await world.submit(commands("one", [{ name: "first" }]));
+  await world.until(first, (state) => state.counts.RUNNING === 1);
+  const reasons = (id: PipelineId) => expect.poll(async () => (await world.actors.controlPlane.waitReasons(id, "s")).join(" "), { timeout: 5_000 });
+  await agent.renew(true);
+  const second = await world.submit(commands("two", [{ name: "s" }]));
+  await reasons(second).toMatch(/drain/i);
+  await agent.renew(false);
+  await world.ended(second, "COMPLETED");
+  await world.actors.controlPlane.drainAgent(agent.session.agentId, true);
+  const third = await world.submit(commands("three", [{ name: "s" }]));
+  await reasons(third).toMatch(/drain/i);
+  expect(await world.stage(first, "first")).toMatchObject({ status: "RUNNING" });
+  await world.actors.controlPlane.drainAgent(agent.session.agentId, false);
+  await world.ended(third, "COMPLETED");
 });
 
 test("a second agent under a name that is connected is refused", async () => {

@@ -52,7 +52,7 @@ const PLANTED: readonly (readonly [bug: string, invariant: number, plant: (evide
   ["a stage is offered a second time while its first attempt lives", 1, (e) => insertAfter(e, event(e, "AttemptStarted", "retries", "flaky"), event(e, "AttemptOffered", "retries", "flaky", 1))],
   ["a fence is used for two attempts", 2, (e) => { event(e, "AttemptOffered", "retries", "flaky", 1).payload["number"] = 1; }],
   ["an attempt has no row", 2, (e) => { e.attempts.pop(); }],
-  ["two programs of a stage run at once", 3, (e) => { e.deeds.push({ ...e.deeds.findLast((deed) => deed.stage === "flaky" && deed.attempt === 2)!, attempt: 1, pid: e.deeds.find((deed) => deed.stage === "flaky")!.pid }); }],
+  ["two programs of a stage run at once", 3, (e) => { e.deeds.push({ ...e.deeds.findLast((deed) => deed.stage === "flaky" && deed.attempt === 2)!, attempt: 1, pid: e.deeds.find((deed) => deed.stage === "flaky" && deed.attempt === 1)!.pid, at: Number.MAX_VALUE }); }],
   ["an old attempt's program is started after the new one's", 3, (e) => { for (const deed of e.deeds) if (deed.stage === "flaky" && deed.attempt === 2) deed.at -= 60; }],
   ["a program is started twice for one attempt", 3, (e) => { e.deeds.push(...e.deeds.filter((deed) => deed.stage === "d").map((deed) => ({ ...deed, pid: 1, at: deed.at + 1 }))); }],
   ["the fence is not tested: an old attempt's end is accepted", 4, (e) => insertAfter(e, event(e, "AttemptStarted", "retries", "flaky", 1), event(e, "AttemptFailed", "retries", "flaky", 0))],

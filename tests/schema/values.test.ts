@@ -75,7 +75,7 @@ describe("errors of queries", () => {
 
 test("an agent is offline when it said goodbye, lost or unresponsive by its silence, and draining or online otherwise", () => {
   const at = (silentMs: number | null, more: object = {}) => agentStatus(
-    { closed_at: null, draining: false, now: new Date(1_000_000), last_heartbeat_at: silentMs === null ? null : new Date(1_000_000 - silentMs), ...more }, { unresponsiveAfterMs: 45_000, lostAfterMs: 600_000 });
+    { closed_at: null, draining: false, stopping: false, now: new Date(1_000_000), last_heartbeat_at: silentMs === null ? null : new Date(1_000_000 - silentMs), ...more }, { unresponsiveAfterMs: 45_000, leaseTtlMs: 600_000 });
   expect([at(0), at(45_000), at(45_001), at(600_000), at(600_001), at(null), at(0, { closed_at: new Date() }), at(0, { draining: true }), at(50_000, { draining: true })]).toEqual(
     ["ONLINE", "ONLINE", "UNRESPONSIVE", "UNRESPONSIVE", "LOST", "OFFLINE", "OFFLINE", "DRAINING", "UNRESPONSIVE"]);
 });

@@ -55,6 +55,8 @@ export interface ProcessesWorld {
   startAgent(options?: { name?: string; failpoint?: string; settings?: Record<string, string> }): Running;
   /** SIGKILL; resolves when it is gone. */
   kill(running: Running): Promise<void>;
+  /** SIGKILL for the programs of an agent, as far as they live. */
+  killPrograms(agent: string): void;
   /** Resolves when the server answers that it is ready, or has ended. */
   ready(running: Running): Promise<void>;
   /** One GraphQL request, repeated until it is answered; only errors of the document itself reject. */
@@ -139,6 +141,15 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
     async kill(running) {
       running.child.kill("SIGKILL");
       await running.ended;
+    },
+    killPrograms(agent) {
+      for (const pid of processesBelow(world.agentDirectory(agent))) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // It ended by itself meanwhile.
+        }
+      }
     },
     async ready(running) {
       let over = false;

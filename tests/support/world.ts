@@ -73,8 +73,9 @@ export class ScriptedAgent {
     return this;
   }
 
-  renew() {
-    return this.#world.actors.gateway.renew(this.#principal, { sessionId: this.session.sessionId, held: this.held(), gpus: [...(this.#options.gpus ?? [])], draining: false });
+  /** `draining`: the agent's own word that it takes nothing new. */
+  renew(draining = false) {
+    return this.#world.actors.gateway.renew(this.#principal, { sessionId: this.session.sessionId, held: this.held(), gpus: [...(this.#options.gpus ?? [])], draining });
   }
 
   /** Sends a report; numbers it. One after the other, as the real agent does: a later one that overtook would be a gap. */
