@@ -46,12 +46,25 @@ export function bearerToken(authorization: string | undefined): string | null {
 export function createAuthenticator({ db, log }: { readonly db: AccessDb; readonly log: Pick<Logger, "warn"> }): Authenticator {
   const held = new Map<TokenId, Set<() => void>>();
   const lastUsed = new Map<TokenId, number>();
+  const asking = new Map<string, Promise<Principal | null>>();
   let timer: NodeJS.Timeout | null = null;
   let checking = false;
 
-  async function authenticate(token: string): Promise<Principal | null> {
-    if (!isTokenText(token)) return null;
+  /** Those who ask for the same token in the same turn share the answer: it is read after all of them asked, so A2 holds for each. */
+  function authenticate(token: string): Promise<Principal | null> {
+    if (!isTokenText(token)) return Promise.resolve(null);
     const hash = hashToken(token);
+    const asked = asking.get(hash);
+    if (asked !== undefined) return asked;
+    const answer = new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+      asking.delete(hash);
+      return lookUp(hash);
+    });
+    asking.set(hash, answer);
+    return answer;
+  }
+
+  async function lookUp(hash: string): Promise<Principal | null> {
     const row = await db.selectFrom("tokens").select(["id", "name", "role", "hash", "agent_name", "expires_at"])
       .where("hash", "=", hash).where("revoked_at", "is", null)
       .where((eb) => eb.or([eb("expires_at", "is", null), eb("expires_at", ">", eb.fn<Date>("now"))]))

@@ -174,7 +174,8 @@ export class Batch implements BatchTransaction {
       this.#answers.push(() => item.reject(error));
       return;
     }
-    this.#answers.push((position) => item.resolve({ pipelineId, seq, position: position ?? 0 }));
+    const made = item.command.type === "SubmitPipeline" && pipelineId === item.pipelineId ? this.states.get(pipelineId) : undefined;
+    this.#answers.push((position) => item.resolve({ pipelineId, seq, position: position ?? 0, ...(made === undefined ? {} : { made }) }));
   }
 
   async #seqOf(id: PipelineId): Promise<number> {

@@ -4,7 +4,7 @@ import type { AuditRow } from "../db/pipeline-store.js";
 import type { PipelineId, TokenId } from "../domain/ids.js";
 import type { CommandOf } from "../domain/pipeline/commands.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
-import type { Json } from "../domain/pipeline/state.js";
+import type { Json, PipelineState } from "../domain/pipeline/state.js";
 
 /** Where a command ended in the event log. */
 export interface Committed {
@@ -13,6 +13,8 @@ export interface Committed {
   readonly seq: number;
   /** Position of that event over all pipelines. */
   readonly position: number;
+  /** The pipeline as it stands after the command, when the command made it. */
+  readonly made?: PipelineState;
 }
 
 /** A client-chosen id under which the first answer is kept. */

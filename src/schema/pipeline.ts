@@ -5,7 +5,7 @@ import type { Committed, UserOrder } from "../actors/control-plane.js";
 import { InvalidInputError, NotFoundError } from "../domain/errors.js";
 import { isId, type PipelineId } from "../domain/ids.js";
 import { buildDag, layersOf } from "../domain/pipeline/dag.js";
-import { PIPELINE_STATUSES, STAGE_STATUSES, type Json } from "../domain/pipeline/state.js";
+import { PIPELINE_STATUSES, STAGE_STATUSES, type Json, type PipelineState } from "../domain/pipeline/state.js";
 import { validateSpec } from "../domain/pipeline/validate.js";
 import { builder } from "./builder.js";
 import type { Context } from "./context.js";
@@ -126,8 +126,18 @@ const PipelinePayload = builder.objectRef<Moved>("PipelinePayload").implement({
 const SubmitPipelineResult = builder.unionType("SubmitPipelineResult", { types: [SubmitPipelinePayload, InvalidInput, Conflict, Forbidden], resolveType: memberOf("SubmitPipelinePayload") });
 const PipelineResult = builder.unionType("PipelineResult", { types: [PipelinePayload, NotFound, Conflict, InvalidInput, Forbidden], resolveType: memberOf("PipelinePayload") });
 
-async function moved({ pipelineId, seq }: Committed, { loaders }: Context): Promise<Moved> {
+async function moved({ pipelineId, seq, made }: Committed, { loaders, principal }: Context): Promise<Moved> {
+  if (made !== undefined) loaders.pipeline.prime(pipelineId, rowOf(made, principal!.name));
   return { pipeline: (await loaders.pipeline.load(pipelineId))!, cursor: encodePlace({ kind: "pipeline", pipelineId, seq }) };
+}
+
+/** The row of a pipeline that was made this moment: nobody need read it back. */
+function rowOf(state: PipelineState, by: string): PipelineRow {
+  const date = (at: number | null) => (at === null ? null : new Date(at));
+  return {
+    id: state.id, name: state.spec.name, status: state.status, labels: state.spec.labels, seq: state.seq, stage_count: state.stages.length, cancelling: state.cancelling, forked_from: state.forkedFrom,
+    error: state.error, created_by: by, created_at: new Date(state.createdAt), started_at: date(state.startedAt), finished_at: date(state.finishedAt),
+  };
 }
 
 const SubmitPipelineInput = builder.inputType("SubmitPipelineInput", {

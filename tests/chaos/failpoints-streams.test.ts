@@ -1,8 +1,9 @@
-// Real processes, `kill -9` at named points, agents over Redis streams. TRAINYARD_CHAOS=full runs every point at its first, second and fifth hit.
-import { test } from "vitest";
+// Real processes, `kill -9` at named points, agents over Redis streams, FLUSHALL at a random moment of each round. TRAINYARD_CHAOS=full runs every point at its first,
+// second and fifth hit.
+import { describe } from "vitest";
 import { redisIsHere } from "../support/redis.js";
 import { failpointSuite } from "./failpoint-suite.js";
 import "../support/built-cli.js"; // has the command line built before the workers start
 
-if (redisIsHere) failpointSuite("streams");
-else test.skip("failpoints over streams need a redis-server on PATH"); // the global setup says it aloud
+/** The global setup says aloud when there is none. */
+describe.skipIf(!redisIsHere)("with Redis", () => failpointSuite("streams"));
