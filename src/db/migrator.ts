@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
-import { TrainyardError } from "../domain/errors.js";
+import { TrainyardError, UnavailableError } from "../domain/errors.js";
 import { failpoint } from "../failpoints.js";
 import { packagePath } from "../package-root.js";
 
@@ -39,7 +39,7 @@ interface MigrationFile {
   readonly checksum: string;
 }
 
-/** Applies what is missing, in the order of the names. Resolves with the names applied by this call. Throws MigrationError, or what pg throws on connecting. */
+/** Applies what is missing, in the order of the names. Resolves with the names applied by this call. Throws MigrationError, or UnavailableError when the database cannot be reached. */
 export function migrate(databaseUrl: string, folder: string = packagePath("migrations")): Promise<{ applied: string[] }> {
   const files = readFiles(folder);
   return withClient(databaseUrl, async (client) => {
@@ -118,7 +118,10 @@ function readFiles(folder: string): MigrationFile[] {
 async function withClient<T>(databaseUrl: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
   client.on("error", () => undefined); // a lost connection also rejects the query that waits on it
-  await client.connect();
+  await client.connect().catch((error: unknown) => {
+    const { host, pathname } = new URL(databaseUrl);
+    throw new UnavailableError(`Postgres at ${host}${pathname} cannot be used: ${(error as Error).message}. Check DATABASE_URL, and that the server runs and accepts this user.`, { cause: error });
+  });
   try {
     return await work(client);
   } finally {

@@ -106,3 +106,9 @@ async function query<Row extends pg.QueryResultRow>(sql: string): Promise<Row[]>
     await client.end();
   }
 }
+
+test("a database that cannot be reached is named, with what to check and without its password", async () => {
+  const refusal = migrate("postgres://someone:hunter2@127.0.0.1:9/nothing").then(() => null, (error: Error & { code?: string }) => error);
+  expect(await refusal).toMatchObject({ code: "UNAVAILABLE", message: expect.stringMatching(/Postgres at 127\.0\.0\.1:9\/nothing cannot be used: .*DATABASE_URL/) });
+  expect((await refusal)?.message).not.toContain("hunter2");
+});
