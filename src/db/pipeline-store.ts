@@ -112,9 +112,9 @@ function valuesOf(batch: Append): (string | number)[] {
     return { id: stage.id, status: stage.status, phase: stage, timer_at: time(nextTimerAt(stage, state.spec.stages[position]!)) };
   }));
   const events = batch.events.map(({ pipelineId, seq, event }, index) => {
-    const { type, at, ...payload } = event;
+    const { type, at, stage = null, ...payload } = event as PipelineEvent & { readonly stage?: string };
     if (event.type === "PipelineSubmitted") Object.assign(payload, { spec: undefined, stageIds: undefined, name: event.spec.name, stages: event.stageIds.length });
-    return { i: index + 1, pipeline_id: pipelineId, seq, type, stage: "stage" in event ? event.stage : null, payload: { ...payload, stage: undefined }, at: time(at) };
+    return { i: index + 1, pipeline_id: pipelineId, seq, type, stage, payload, at: time(at) };
   });
   const gpus = batch.assignments.flatMap((row) => row.gpus.map((gpu) => ({ agent_id: row.agent_id, gpu_index: gpu, attempt_id: row.attempt_id })));
   return [...[pipelines, newStages, changes, stageChanges, batch.attempts, batch.assignments, gpus, batch.watermarks, events].map((rows) => JSON.stringify(rows)), events.length, JSON.stringify(batch.audits)];

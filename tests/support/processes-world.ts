@@ -59,7 +59,7 @@ export interface ProcessesWorld {
   killPrograms(agent: string): void;
   /** Resolves when the server answers that it is ready, or has ended. */
   ready(running: Running): Promise<void>;
-  /** One GraphQL request, repeated until it is answered; only errors of the document itself reject. */
+  /** One GraphQL request, repeated at one control plane after the other until it is answered; only errors of the document itself reject. */
   ask<T>(query: string, variables: Record<string, unknown>): Promise<T>;
   submit(spec: unknown): Promise<string>;
   cancel(pipelineId: string): Promise<void>;
@@ -162,10 +162,11 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
     },
     async ask<T>(query: string, variables: Record<string, unknown>): Promise<T> {
       const deadline = Date.now() + 40_000;
+      let turn = client.submitted.length;
       for (let problem = ""; ; await delay(50)) {
         if (Date.now() > deadline) throw new Error(`no answer within 40 s: ${problem}\n${world.logTail("server")}`);
         try {
-          const asked = [...ports][Math.floor(Math.random() * ports.size)]!;
+          const asked = [...ports][turn++ % ports.size]!;
           const answer = await fetch(`http://127.0.0.1:${asked}/graphql`, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${secrets.admin}` }, body: JSON.stringify({ query, variables }), signal: AbortSignal.timeout(5_000) });
           const { data, errors } = (await answer.json()) as { data?: T; errors?: { message: string; extensions?: { code?: string } }[] };
           if (errors === undefined) return data!;
