@@ -158,7 +158,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   const gpus = createGpuKeeper(config.TRAINYARD_NVIDIA_SMI, (pid) => attempts.owns(pid));
   const host: AttemptHost = {
     journal, spool, log, attemptsRoot, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE,
-    hostHasGpus: gpus.hostHasGpus, gpusTaken: gpus.taken, fatal,
+    hostHasGpus: gpus.hostHasGpus, gpusTaken: gpus.taken, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
   const trust = leaseTrust(join(directory, "lease.json"), (silentMs) => {

@@ -40,6 +40,21 @@ test("an agent frozen past its lease is a zombie: another takes over, and on wak
   expect(deeds.find((deed) => deed.attempt === 2)!.at).toBeLessThan(zombie.at(-1)!.at); // it was a zombie indeed
 });
 
+test("an agent frozen past its lease before the program began does not begin it on waking", { timeout: 60_000 }, async () => {
+  world = await startProcessesWorld({ link: "https", settings: SHORT_LEASE });
+  const server = world.startServer();
+  const frozen = world.startAgent({ failpoint: "before-spawn:1:freeze" });
+  await world.ready(server);
+  await world.submit({ name: "late", stages: [stage(world, "long", [], { steps: 5, pause: 0.1 }, { retry: { maxAttempts: 2, backoffSeconds: 0 } })] });
+  await world.until("the offer is lost", async () => (await attempts()).some((row) => row.status === "LOST"));
+  world.startAgent({ name: "other" });
+  await working(2);
+  frozen.child.kill("SIGCONT");
+  await world.settled();
+  await judged(world, { lossAllowed: true });
+  expect((await gatherEvidence(world)).deeds.filter((deed) => deed.attempt === 1)).toEqual([]);
+});
+
 test("a host that dies with its programs loses its attempts after the lease, and the stage runs elsewhere without an overlap", { timeout: 60_000 }, async () => {
   world = await startProcessesWorld({ link: "https", settings: SHORT_LEASE });
   const server = world.startServer();

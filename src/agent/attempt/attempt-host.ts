@@ -17,6 +17,8 @@ export interface AttemptHost {
   hostHasGpus(): boolean;
   /** Processes of strangers on these GPUs, in words; null when they are free. */
   gpusTaken(indices: readonly number[]): Promise<string | null>;
+  /** Whether the last renewal still stands: without that, another agent may already have what we are about to start. */
+  leasesTrusted(): boolean;
   /** An error that the agent cannot live with: the journal's disk is gone. */
   fatal(error: Error): void;
 }

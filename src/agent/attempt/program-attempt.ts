@@ -88,6 +88,8 @@ export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt
     makeAttemptDirectory(directory);
     if (stopping !== null) throw new NeverStarted((stopping as StopRequest).outcome);
     failpoint("before-spawn");
+    // This process, or its host, may have stood still since the order was taken.
+    if (!hasLaunched(directory) && !host.leasesTrusted()) throw new NeverStarted({ kind: "REFUSED", reason: "The agent could not renew its leases before the program was to start; another agent may have the stage by now." });
     const launched = await launch({
       argv: plan.argv,
       directory,
