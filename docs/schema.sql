@@ -270,7 +270,7 @@ CREATE TABLE roles (
   name text NOT NULL,
   epoch bigint DEFAULT 0 NOT NULL,
   holder text,
-  taken_at timestamp with time zone,
+  seen_at timestamp with time zone,
   CONSTRAINT roles_pkey PRIMARY KEY (name)
 );
 

@@ -137,7 +137,7 @@ create table agents (
 );
 
 -- One holder at a time of each periodic role. The advisory lock tells who lives, the epoch fences who was replaced.
-create table roles (name text primary key, epoch bigint not null default 0, holder text, taken_at timestamptz);
+create table roles (name text primary key, epoch bigint not null default 0, holder text, seen_at timestamptz);
 insert into roles (name) values ('dispatcher'), ('caretaker');
 
 -- ── telemetry ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 // A role that one control-plane process holds at a time: dispatcher, caretaker.
 //   R1. The advisory lock says who lives: Postgres frees it the moment the holder's connection ends.
 //   R2. The epoch fences who was replaced: a holder that lost its connection without noticing is refused in the transaction that relies on the role.
+//   R3. A holder that stands still (frozen, or its host asleep) keeps its connection: after SILENT_MS without a sign of life a rival ends that connection.
 
 import pg from "pg";
 import type { Logger } from "pino";
@@ -10,6 +11,15 @@ type RoleName = "dispatcher" | "caretaker";
 /** Keys of the advisory locks; any fixed numbers that no other program uses on this database. */
 const LOCK_KEYS: Record<RoleName, number> = { dispatcher: 7_230_981_201, caretaker: 7_230_981_202 };
 const RETRY_MS = 1_000;
+/** How often a holder says that it lives, in milliseconds. */
+const SIGN_OF_LIFE_MS = 3_000;
+/** Silence for this long, in milliseconds, is a holder that stands still. */
+const SILENT_MS = 10_000;
+
+const END_SILENT_HOLDER = `
+  select pg_terminate_backend(l.pid) from roles r, pg_locks l
+  where r.name = $1 and r.seen_at < clock_timestamp() - $2 * interval '1 millisecond' and l.locktype = 'advisory' and l.granted
+    and l.database = (select oid from pg_database where datname = current_database()) and l.classid::bigint = $3 and l.objid::bigint = $4 and l.objsubid = 1`;
 
 export interface HeldRole { readonly epoch: number }
 
@@ -25,6 +35,7 @@ export function keepRole(options: {
 }): RoleKeeper {
   let held: HeldRole | null = null;
   let stopped = false;
+  let saidAt = 0;
   let client: pg.Client | null = null;
   let wake: () => void = () => undefined;
 
@@ -44,14 +55,21 @@ export function keepRole(options: {
       client = fresh;
     }
     if (held !== null) {
-      // The server may have dropped us without a word: a question finds out.
-      await client.query("select 1");
+      if (performance.now() - saidAt < SIGN_OF_LIFE_MS) return;
+      saidAt = performance.now();
+      // The server may have dropped us without a word, or a rival may have taken over: this finds out.
+      const { rowCount } = await client.query("update roles set seen_at = clock_timestamp() where name = $1 and epoch = $2", [options.name, held.epoch]);
+      if (rowCount !== 1) throw new Error("another process took the role over");
       return;
     }
     const { rows } = await client.query<{ won: boolean }>("select pg_try_advisory_lock($1) as won", [LOCK_KEYS[options.name]]);
-    if (rows[0]?.won !== true) return;
-    const epoch = await client.query<{ epoch: string }>("update roles set epoch = epoch + 1, holder = $2, taken_at = now() where name = $1 returning epoch", [options.name, options.holder]);
+    if (rows[0]?.won !== true) {
+      await client.query(END_SILENT_HOLDER, [options.name, SILENT_MS, Math.floor(LOCK_KEYS[options.name] / 2 ** 32), LOCK_KEYS[options.name] % 2 ** 32]); // R3; the next round asks again
+      return;
+    }
+    const epoch = await client.query<{ epoch: string }>("update roles set epoch = epoch + 1, holder = $2, seen_at = clock_timestamp() where name = $1 returning epoch", [options.name, options.holder]);
     held = { epoch: Number(epoch.rows[0]!.epoch) };
+    saidAt = performance.now();
     options.log.info({ role: options.name, epoch: held.epoch }, "role taken");
     options.taken?.(held);
   };

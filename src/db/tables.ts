@@ -40,7 +40,7 @@ export interface Database {
     run_mode: "LOCAL" | "SSH"; address: string | null; token_id: TokenId | null; draining: Generated<boolean>; stopping: Generated<boolean>;
     connected_at: Date | null; last_heartbeat_at: Date | null; closed_at: Date | null;
   };
-  roles: { name: "dispatcher" | "caretaker"; epoch: Generated<number>; holder: string | null; taken_at: Date | null };
+  roles: { name: "dispatcher" | "caretaker"; epoch: Generated<number>; holder: string | null; seen_at: Date | null };
   metric_series: { id: Generated<number>; stage_id: StageId; attempt: number; name: string; first_step: number };
   metric_points: { series_id: number; step: number; at: Date; value: number; batch: number };
   metric_blocks: {
