@@ -1,0 +1,148 @@
+"""Composes verl's own configurations with Hydra and prints every key with its type and default, as one JSON object.
+
+Usage: compose.py <folder that holds the package verl> <version>. Needs hydra-core and omegaconf; imports nothing of verl, so neither torch nor a GPU.
+A type is what the composed value shows; where that is null, the annotation of verl's dataclass (`_target_`) is read from its source instead.
+Output: {"version", "configs": {name: {key: [type, default]}}}. Types: bool int float str list dict any, with "?" when null is allowed.
+"""
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+CONFIGS = {
+    "ppo_trainer": [],
+    "ppo_megatron_trainer": [],
+    "sft_trainer_engine": [],
+    "sft_trainer_engine+megatron": ["engine=megatron", "optim=megatron"],
+    "sft_trainer": [],
+    "evaluation": [],
+}
+SIMPLE = {"bool": "bool", "int": "int", "float": "float", "str": "str", "Path": "str"}
+
+
+def dataclass_annotations(package: Path) -> dict:
+    """Class name -> (bases, {field: annotation}) for every class with annotated fields. Later definitions of one name lose."""
+    found = {}
+    for file in sorted(package.rglob("*.py")):
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            fields = {item.target.id: ast.unparse(item.annotation) for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)}
+            bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+            found.setdefault(node.name, (bases, fields))
+    return found
+
+
+def annotation_of(classes: dict, name: str, field: str):
+    if name not in classes:
+        return None
+    bases, fields = classes[name]
+    if field in fields:
+        return fields[field]
+    for base in bases:
+        if (text := annotation_of(classes, base, field)) is not None:
+            return text
+    return None
+
+
+def type_of_annotation(text: str) -> str:
+    """Optional[int] -> int?, list[str] -> list, anything else -> any."""
+    text = text.replace("typing.", "").replace(" ", "")
+    nullable = False
+    if text.startswith("Optional[") and text.endswith("]"):
+        text, nullable = text[len("Optional["):-1], True
+    if text.startswith("Union[") and text.endswith("]"):
+        parts = text[len("Union["):-1].split(",")
+    else:
+        parts = text.split("|")
+    nullable = nullable or "None" in parts
+    parts = [part for part in parts if part != "None"]
+    if len(parts) != 1:
+        return "any"
+    head = parts[0].split("[")[0]
+    kind = SIMPLE.get(head) or {"list": "list", "List": "list", "tuple": "list", "dict": "dict", "Dict": "dict"}.get(head)
+    return "any" if kind is None else kind + ("?" if nullable else "")
+
+
+def type_of_value(value) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind.__name__
+    return "list" if isinstance(value, (list, ListConfig)) else "any"
+
+
+def flatten(config: DictConfig, classes: dict, prefix: str, out: dict) -> None:
+    target = OmegaConf.to_container(config, resolve=False).get("_target_")
+    owner = target.split(".")[-1] if isinstance(target, str) else None
+    for key in config:
+        path = f"{prefix}{key}"
+        if key in ("_target_", "hydra"):
+            continue
+        raw = OmegaConf.to_container(config, resolve=False)[key]
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and raw is not None and not isinstance(raw, str):
+            if len(node) == 0:
+                out[path] = ["dict", {}]
+            else:
+                flatten(node, classes, path + ".", out)
+            continue
+        annotated = None if owner is None else annotation_of(classes, owner, key)
+        hinted = "any" if annotated is None else type_of_annotation(annotated)
+        if isinstance(raw, str) and "${" in raw:
+            default, kind = raw, hinted
+            if kind == "any":
+                try:
+                    resolved = config[key]
+                    kind = "any" if isinstance(resolved, DictConfig) else type_of_value(resolved)
+                except Exception:  # an interpolation that only verl's own resolvers can follow
+                    kind = "any"
+        elif raw == "???":
+            default, kind = "???", hinted
+        elif raw is None:
+            default, kind = None, hinted if hinted.endswith("?") or hinted == "any" else hinted + "?"
+        else:
+            default = raw
+            kind = type_of_value(raw)
+            # verl's own examples give fractions to keys whose default is a whole number, and null where the annotation says so.
+            if hinted.rstrip("?") == "float" and kind == "int":
+                kind = "float"
+            if hinted.endswith("?"):
+                kind += "?"
+            if hinted == "any" and annotated is not None and kind != "bool":
+                kind = "any"
+        out[path] = [kind, default]
+
+
+def main() -> None:
+    root, version = Path(sys.argv[1]).resolve(), sys.argv[2]
+    folder = root / "verl" / "trainer" / "config"
+    classes = dataclass_annotations(root / "verl")
+    for name in ("get_megatron_config",):  # resolvers that only exist inside verl; composing does not call them
+        OmegaConf.register_new_resolver(name, lambda *_: None, replace=True)
+    configs = {}
+    for label, overrides in CONFIGS.items():
+        name = label.split("+")[0]
+        if not (folder / f"{name}.yaml").exists():
+            continue
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(folder), version_base=None):
+            config = compose(config_name=name, overrides=overrides)
+        OmegaConf.set_readonly(config, True)
+        keys: dict = {}
+        flatten(config, classes, "", keys)
+        configs[label] = dict(sorted(keys.items()))
+    print(json.dumps({"version": version, "configs": configs}, ensure_ascii=False, separators=(",", ":")))
+
+
+main()

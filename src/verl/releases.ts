@@ -1,0 +1,82 @@
+// The verl releases we know, as a table: which module starts what, and which keys were renamed. A release we do not know is treated as the nearest one below it.
+// Facts were composed and run against the releases themselves (src/verl/keys is generated from them).
+
+import { readFileSync } from "node:fs";
+import { packagePath } from "../package-root.js";
+
+export const KNOWN_RELEASES = ["0.7.0", "0.7.1", "0.8.0", "0.9.0", "0.9.1"] as const;
+export type KnownRelease = (typeof KNOWN_RELEASES)[number];
+
+export interface Release {
+  /** The table that is used. */
+  readonly release: KnownRelease;
+  readonly sftModule: string;
+  readonly sftConfig: string;
+  /** 0.9 has two RL trainers; main_ppo is the new one and imports TransferQueue, which its wheel does not require. The older one is what all other releases have. */
+  readonly rlModule: string;
+  /** Where reward settings stand. From 0.9 the old keys still compose but are silently ignored. */
+  readonly rewardKeys: "reward_model" | "reward";
+  /** Prefix of the critic's FSDP settings. */
+  readonly criticFsdp: "critic.model.fsdp_config" | "critic.fsdp";
+  /** Whether the JSON-lines logger can be used: in 0.7.0 it loses everything and aborts RL. */
+  readonly fileLogger: boolean;
+  /** Whether the trainer must be told to use the older RL loop. */
+  readonly useV1Key: boolean;
+}
+
+const RELEASES: Readonly<Record<KnownRelease, Release>> = {
+  "0.7.0": release("0.7.0", { rewardKeys: "reward_model", fileLogger: false }),
+  "0.7.1": release("0.7.1", {}),
+  "0.8.0": release("0.8.0", { criticFsdp: "critic.fsdp" }),
+  "0.9.0": release("0.9.0", { criticFsdp: "critic.fsdp", rlModule: "verl.trainer.main_ppo_v0", useV1Key: true }),
+  "0.9.1": release("0.9.1", { criticFsdp: "critic.fsdp", rlModule: "verl.trainer.main_ppo_v0", useV1Key: true }),
+};
+
+function release(name: KnownRelease, differences: Partial<Release>): Release {
+  return {
+    release: name, sftModule: "verl.trainer.sft_trainer", sftConfig: "sft_trainer_engine", rlModule: "verl.trainer.main_ppo", rewardKeys: "reward", criticFsdp: "critic.model.fsdp_config", fileLogger: true, useV1Key: false,
+    ...differences,
+  };
+}
+
+/** Major, minor and patch of what verl says of itself: a tag may call itself 0.7.0.dev. Null when it is no version. */
+export function plainVersion(version: string): readonly [number, number, number] | null {
+  const match = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(version);
+  return match === null ? null : [Number(match[1]), Number(match[2]), Number(match[3] ?? 0)];
+}
+
+export interface ReleaseChoice {
+  readonly release: Release;
+  /** False: this version was never tried; the table of the nearest release below is used. */
+  readonly tried: boolean;
+}
+
+/** The table for an installed version; null below 0.7.0, which cannot be used. */
+export function releaseFor(version: string): ReleaseChoice | null {
+  const wanted = plainVersion(version);
+  if (wanted === null) return null;
+  const below = KNOWN_RELEASES.filter((name) => compare(plainVersion(name)!, wanted) <= 0).at(-1);
+  return below === undefined ? null : { release: RELEASES[below], tried: compare(plainVersion(below)!, wanted) === 0 };
+}
+
+function compare(a: readonly number[], b: readonly number[]): number {
+  return a[0]! - b[0]! || a[1]! - b[1]! || a[2]! - b[2]!;
+}
+
+/** Names of the configurations whose keys are known. `+megatron`: with engine=megatron optim=megatron. */
+export type ConfigName = "ppo_trainer" | "ppo_megatron_trainer" | "sft_trainer_engine" | "sft_trainer_engine+megatron" | "evaluation";
+
+/** [type, default]. Types: bool int float str list dict any, with "?" when null is allowed; "any" also where verl does not say. */
+export type KeyEntry = readonly [type: string, fallback: unknown];
+export type KeyTable = ReadonlyMap<string, KeyEntry>;
+
+const tables = new Map<string, KeyTable>();
+
+/** Every key of a configuration. Read from disk once; the files are generated (npm run generate:verl-keys). */
+export function keyTable(release: KnownRelease, config: ConfigName): KeyTable {
+  const kept = tables.get(`${release} ${config}`);
+  if (kept !== undefined) return kept;
+  const { configs } = JSON.parse(readFileSync(packagePath("src", "verl", "keys", `${release}.json`), "utf8")) as { configs: Record<string, Record<string, KeyEntry>> };
+  for (const [name, keys] of Object.entries(configs)) tables.set(`${release} ${name}`, new Map(Object.entries(keys)));
+  return tables.get(`${release} ${config}`) ?? new Map();
+}

@@ -1,0 +1,62 @@
+// A train stage as the argv that starts it: our overrides first, the user's own last, so that theirs win.
+
+import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
+import type { TrainParams } from "../domain/training/train-params.js";
+import { overrideArgument, type Override } from "./hydra.js";
+import type { LaunchContext } from "./launch-context.js";
+import { keyTable, type ConfigName, type Release } from "./releases.js";
+import { rlConfig, rlOverrides } from "./rl.js";
+import { sftConfig, sftOverrides } from "./sft.js";
+
+export interface TrainCommand {
+  readonly argv: readonly string[];
+  /** Sent to the trainer first when it is to stop: torchrun ends its ranks on TERM, main_ppo ends its cluster on INT. */
+  readonly stopSignal: "SIGTERM" | "SIGINT";
+  /** Added to the environment; the stage's own come over it. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export function configOf(params: TrainParams): ConfigName {
+  return ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft" ? sftConfig(params) : rlConfig(params);
+}
+
+/** Every override of the run, ours and the user's, each key once. Keys that the configuration lacks are forced. */
+export function overridesOf(params: TrainParams, release: Release, context: LaunchContext): readonly Override[] {
+  const own = ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft" ? sftOverrides(params, release, context) : rlOverrides(params, release, context);
+  const known = keyTable(release.release, configOf(params));
+  const chosen = Object.entries(params.overrides).map(([key, value]): Override => ({ key, value, mode: known.has(key) ? "set" : "force" }));
+  return [...own.filter(({ key }) => !(key in params.overrides)), ...chosen];
+}
+
+/** The command of one member. Throws RangeError when an override cannot be written. */
+export function trainCommand(params: TrainParams, release: Release, context: LaunchContext): TrainCommand {
+  const hydra = [`hydra.run.dir=${overrideArgument({ key: "d", value: context.hydraDir, mode: "set" }).slice(2)}`, "hydra.output_subdir=null"];
+  const overrides = [...overridesOf(params, release, context).map(overrideArgument), ...hydra];
+  return ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft"
+    ? { argv: [...torchrun(context), "-m", release.sftModule, ...megatron(params), ...overrides], stopSignal: "SIGTERM", environment: SFT_ENVIRONMENT }
+    : { argv: [context.python, "-m", rlModule(params, release), ...rlConfigArgument(params), ...overrides], stopSignal: "SIGINT", environment: RL_ENVIRONMENT };
+}
+
+/** Ray prefixes its lines and colours them even when piped; both are switched off. */
+const RL_ENVIRONMENT = { PYTHONUNBUFFERED: "1", HYDRA_FULL_ERROR: "1", TOKENIZERS_PARALLELISM: "true", RAY_COLOR_PREFIX: "0", RAY_DEDUP_LOGS: "0" } as const;
+const SFT_ENVIRONMENT = { PYTHONUNBUFFERED: "1", HYDRA_FULL_ERROR: "1", TOKENIZERS_PARALLELISM: "true", VERL_SFT_LOGGING_LEVEL: "INFO" } as const;
+
+function torchrun(context: LaunchContext): readonly string[] {
+  const ranks = `--nproc_per_node=${Math.max(1, context.gpusPerNode)}`;
+  const launcher = [context.python, "-m", "torch.distributed.run"]; // torchrun of the very interpreter that has verl
+  if (context.meeting === null) return [...launcher, "--standalone", "--nnodes=1", ranks];
+  return [...launcher, `--nnodes=${context.nodes}`, ranks, `--node_rank=${context.rank}`, `--master_addr=${context.meeting.address}`, `--master_port=${context.meeting.port}`];
+}
+
+function megatron(params: TrainParams): readonly string[] {
+  return params.strategy === "megatron" ? ["engine=megatron", "optim=megatron"] : [];
+}
+
+/** Asking for the new loop by its key means asking for the program that has it. */
+function rlModule(params: TrainParams, release: Release): string {
+  return params.overrides["trainer.use_v1"] === true ? "verl.trainer.main_ppo" : release.rlModule;
+}
+
+function rlConfigArgument(params: TrainParams): readonly string[] {
+  return params.strategy === "megatron" ? ["--config-name=ppo_megatron_trainer"] : [];
+}
