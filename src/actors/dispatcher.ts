@@ -20,7 +20,7 @@ import { isPlaceable, liveAttempt, type PipelineState } from "../domain/pipeline
 import { failpoint } from "../failpoints.js";
 import type { GpuReport, Pool } from "../protocol/messages.js";
 import type { BatchTransaction } from "./batch.js";
-import type { Scheduler } from "./engine.js";
+import { RoleLostError, type Scheduler } from "./engine.js";
 import type { AssignmentBuilder } from "./ledger.js";
 
 export interface DispatcherOptions {
@@ -31,9 +31,6 @@ export interface DispatcherOptions {
   /** Called when a pass at that time (milliseconds since 1970) may place what this one could not. */
   readonly wakeAt: (at: number) => void;
 }
-
-/** The role was taken over by another process in the meantime. */
-class RoleLostError extends Error {}
 
 export class Dispatcher implements Scheduler {
   readonly #options: DispatcherOptions;

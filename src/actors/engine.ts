@@ -41,6 +41,9 @@ export interface Scheduler {
   undo(): void;
 }
 
+/** The scheduler's role was taken over by another process in the meantime: the batch is decided again, without offers. */
+export class RoleLostError extends Error {}
+
 /** The answer to a commit was lost, and nobody could be asked. */
 class OutcomeUnknownError extends UnavailableError {
   constructor(cause: unknown) {
@@ -194,8 +197,9 @@ function weightOf(item: EngineItem): number {
   return item.reports.reduce((sum, report) => sum + (report.type === "metrics" ? report.points.length : report.type === "log" ? 20 : 2), 1);
 }
 
-/** Connection trouble and conflicts with another writer: the same batch may succeed when decided again. */
+/** Connection trouble, conflicts with another writer and a lost role: the same batch may succeed when decided again. */
 function isTransient(error: unknown): boolean {
+  if (error instanceof RoleLostError) return true;
   const code = (error as { code?: unknown } | null)?.code;
   if (typeof code === "string") return /^(08|40|57|53|25P03)/.test(code) || code === "23505" || /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND)/.test(code);
   return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(error.message);

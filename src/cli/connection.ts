@@ -51,7 +51,7 @@ export function resolveConnection(sources: ConnectionSources): Connection {
 
 /** The GraphQL endpoint of an address given with or without its path: `host:7070`, `http://host`, `http://host/graphql`, `ws://host/graphql`. */
 export function parseEndpoint(text: string, origin: string): string {
-  const wrong = () => new CliError(EXIT.usage, `${origin} is no address of a server: ${JSON.stringify(text)}.`, { hint: "Give it as http://127.0.0.1:7070 or https://trainyard.example.org." });
+  const wrong = () => new CliError(EXIT.usage, `${origin} is no address of a server: ${JSON.stringify(text.replace(/[^/@]*@/, "…@"))}.`, { hint: "Give it as http://127.0.0.1:7070 or https://trainyard.example.org." });
   let url: URL;
   try {
     url = new URL(/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`);
@@ -61,6 +61,7 @@ export function parseEndpoint(text: string, origin: string): string {
   if (url.protocol === "ws:") url.protocol = "http:";
   if (url.protocol === "wss:") url.protocol = "https:";
   if (url.protocol !== "http:" && url.protocol !== "https:") throw wrong();
+  if (url.username !== "" || url.password !== "") throw new CliError(EXIT.usage, `${origin} holds a name or a password, which the server does not take.`, { hint: "Leave out what stands before the '@', and put a token into TRAINYARD_TOKEN or a file named by --token-file." });
   if (!/\/graphql\/?$/.test(url.pathname)) url.pathname = `${url.pathname.replace(/\/+$/, "")}/graphql`;
   url.pathname = url.pathname.replace(/\/$/, "");
   url.hash = "";

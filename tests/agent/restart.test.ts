@@ -206,3 +206,15 @@ test("without renewals programs are stopped before their lease ends", async () =
   await peer.up();
   expect((await peer.report("ended", assignment.attemptId)).outcome).toMatchObject({ kind: "FAILED", failure: { code: "AGENT_LOST" } });
 });
+
+test("after the control plane's database was restored, a number given again does not get the forgotten attempt's end for its own", async () => {
+  const [peer, directory] = [await peerForTest(), agentDirectory()];
+  startAgentProcess(peer.url, directory);
+  const forgotten = commandAssignment([node, "-e", "process.exitCode = 3"]);
+  peer.order(assign(forgotten));
+  expect((await peer.report("ended", forgotten.attemptId, 15_000)).outcome).toMatchObject({ kind: "FAILED", failure: { exitCode: 3 } });
+  const again = { ...commandAssignment([node, "-e", "console.log('mine')"]), pipelineId: forgotten.pipelineId, stageId: forgotten.stageId, stage: forgotten.stage, fence: forgotten.fence };
+  peer.order(assign(again));
+  expect((await peer.report("ended", again.attemptId, 15_000)).outcome).toEqual({ kind: "COMPLETED", outputs: {} });
+  expect(peer.logOf(again.attemptId)).toBe("mine\n");
+});

@@ -62,11 +62,39 @@ describe.skipIf(!redisIsHere)("streams", () => {
     onTestFinished(() => blocked.close());
     const reader = streamReader(blocked, "g");
     expect((await reader.read({ keys: [key], blockMs: 1, count: 1 })).recreated).toEqual([key]);
+    const id = String(await blocked.command(["CLIENT", "ID"]));
     const waiting = reader.read({ keys: [key], blockMs: 3_000, count: 1 });
-    await connection.command(["DEL", key]);
+    await expect.poll(() => connection.command(["CLIENT", "LIST", "ID", id])).toMatch(/ flags=b/);
+    await connection.command(["DEL", key]); // the server says UNBLOCKED
     expect(await waiting).toEqual({ entries: [], recreated: [key] });
     await appendBatches(connection, [{ key, batch: "x" }]);
     expect((await reader.read({ keys: [key], ...read })).entries.map(({ batch }) => batch)).toEqual(["x"]);
+  });
+
+  test("a stream that was deleted between two reads is recreated and said", async () => {
+    const key = newKey();
+    const reader = streamReader(connection, "g");
+    await reader.read({ keys: [key], blockMs: 1, count: 1 });
+    await connection.command(["DEL", key]);
+    expect(await reader.read({ keys: [key], ...read })).toEqual({ entries: [], recreated: [key] }); // the server says NOGROUP
+    await appendBatches(connection, [{ key, batch: "x" }]);
+    expect((await reader.read({ keys: [key], ...read })).entries.map(({ batch }) => batch)).toEqual(["x"]);
+  });
+
+  test("however much lies unread, nothing of it is trimmed", async () => {
+    const key = newKey();
+    const batches = Array.from({ length: 12_000 }, (_, index) => String(index));
+    for (let from = 0; from < batches.length; from += 1_000) await appendBatches(connection, batches.slice(from, from + 1_000).map((batch) => ({ key, batch })));
+    const reader = streamReader(connection, "g");
+    const seen: (string | null)[] = [];
+    while (seen.length < batches.length) {
+      const { entries } = await reader.read({ keys: [key], blockMs: 200, count: 5_000 });
+      if (entries.length === 0 && seen.length > 0) break;
+      seen.push(...entries.map(({ batch }) => batch));
+      await acknowledge(connection, "g", entries);
+    }
+    expect(seen).toEqual(batches);
+    expect(Number(await connection.command(["XLEN", key]))).toBe(0);
   });
 
   test("a frozen server ends the connection within the silence it may keep", async () => {

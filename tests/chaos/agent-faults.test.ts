@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { gatherEvidence } from "../support/checker-evidence.js";
 import { judged } from "../support/nemesis.js";
+import { startLine } from "../support/nemesis-line.js";
 import { stage } from "../support/processes-world-load.js";
 import { startProcessesWorld, witnessClock, type ProcessesWorld } from "../support/processes-world.js";
 import "../support/built-cli.js"; // has the command line built before the workers start
@@ -15,7 +16,8 @@ const SHORT_LEASE = { TRAINYARD_LEASE_TTL_MS: "2000", TRAINYARD_RENEW_EVERY_MS: 
 
 const attempts = async () => (await world.db.query<{ number: number; status: string; agent: string }>("select t.number, t.status, a.name as agent from attempts t join agents a on a.id = t.agent_id order by t.number")).rows;
 const running = (number: number) => world.until(`attempt ${number} runs`, async () => (await attempts()).some((row) => row.number === number && row.status === "RUNNING"));
-const working = (number: number) => world.until(`the program of attempt ${number} works`, async () => (await gatherEvidence(world)).deeds.some((deed) => deed.attempt === number && deed.deed === "step"));
+const working = (number: number) => world.until(`the program of attempt ${number} works`, async () => (await gatherEvidence(world)).deeds.some((deed) => deed.attempt === number && deed.deed === "step"))
+  .catch((error: unknown) => { throw new Error([(error as Error).message, ...world.timeline, ...[...world.agents, "server"].map((name) => world.logTail(name))].join("\n")); });
 
 test("an agent frozen past its lease is a zombie: another takes over, and on waking it is refused and stops its program", { timeout: 60_000 }, async () => {
   world = await startProcessesWorld({ link: "https", settings: SHORT_LEASE });
@@ -25,14 +27,14 @@ test("an agent frozen past its lease is a zombie: another takes over, and on wak
   await world.submit({ name: "zombie", stages: [stage(world, "long", [], { steps: 80, pause: 0.1 }, { retry: { maxAttempts: 2, backoffSeconds: 0 } })] });
   await working(1);
   world.startAgent({ name: "other" });
-  frozen.child.kill("SIGSTOP");
+  world.freeze(frozen);
   await working(2);
   await delay(1_000); // for that long both work: what the fence is for
-  frozen.child.kill("SIGCONT");
+  world.thaw(frozen);
   const awake = witnessClock();
   await world.settled();
   expect(await attempts()).toEqual([{ number: 1, status: "LOST", agent: "agent" }, { number: 2, status: "COMPLETED", agent: "other" }]);
-  await judged(world, { lossAllowed: true, overlapSeconds: 30 });
+  await judged(world, { lossAllowed: true, zombieSeconds: 3 });
   const { deeds } = await gatherEvidence(world);
   const zombie = deeds.filter((deed) => deed.attempt === 1);
   expect(zombie.at(-1)).toMatchObject({ deed: "stopped" });
@@ -49,10 +51,35 @@ test("an agent frozen past its lease before the program began does not begin it 
   await world.until("the offer is lost", async () => (await attempts()).some((row) => row.status === "LOST"));
   world.startAgent({ name: "other" });
   await working(2);
-  frozen.child.kill("SIGCONT");
+  world.thaw(frozen);
   await world.settled();
   await judged(world, { lossAllowed: true });
   expect((await gatherEvidence(world)).deeds.filter((deed) => deed.attempt === 1)).toEqual([]);
+});
+
+test("an agent cut off from the control plane stops its program before the stage begins elsewhere on the host: the two never overlap", { timeout: 60_000 }, async () => {
+  world = await startProcessesWorld({ link: "https", settings: SHORT_LEASE });
+  const line = await startLine(world.url);
+  try {
+    const server = world.startServer();
+    world.startAgent({ settings: { TRAINYARD_URL: line.url } });
+    await world.ready(server);
+    await world.submit({ name: "moved", stages: [stage(world, "long", [], { steps: 60, pause: 0.1 }, { retry: { maxAttempts: 2, backoffSeconds: 0 } })] });
+    await working(1);
+    world.startAgent({ name: "other" });
+    world.note("the agent is cut off");
+    line.cut();
+    await working(2);
+    const { deeds } = await gatherEvidence(world);
+    const [first, second] = [1, 2].map((attempt) => deeds.filter((deed) => deed.attempt === attempt));
+    expect(first!.at(-1)!.at).toBeLessThanOrEqual(second![0]!.at);
+    line.mend(); // what it has to tell of the first attempt is refused
+    await world.settled();
+    expect(await attempts()).toEqual([{ number: 1, status: "LOST", agent: "agent" }, { number: 2, status: "COMPLETED", agent: "other" }]);
+    await judged(world, { lossAllowed: true });
+  } finally {
+    await line.stop();
+  }
 });
 
 test("a host that dies with its programs loses its attempts after the lease, and the stage runs elsewhere without an overlap", { timeout: 60_000 }, async () => {

@@ -19,7 +19,7 @@ test("connections to Postgres that break in the middle of transactions crash nob
   await world.ready(server);
   const work = Promise.all([submitMix(world), submitTelemetry(world), ...Array.from({ length: 10 }, () => world.submit(diamond(world)))]);
   for (let round = 0; round < 12; round++) {
-    await delay(50 + Math.random() * 350);
+    await delay(world.chance.between(50, 400));
     await world.db.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()");
   }
   await work;
@@ -69,9 +69,9 @@ test("two control planes on one database with one killed at random again and aga
   await world.ready(living[0]!);
   const work = Promise.all([submitMix(world), submitTelemetry(world)]);
   for (let round = 0; round < 6; round++) {
-    await delay(300 + Math.random() * 1_000);
+    await delay(world.chance.between(300, 1_300));
     await world.submit(diamond(world));
-    const unlucky = Math.floor(Math.random() * 2);
+    const unlucky = world.chance.below(2);
     await world.kill(living[unlucky]!);
     living[unlucky] = planes[unlucky]!();
   }
@@ -113,7 +113,7 @@ test("a server killed every one or two seconds for 20 s under load: every pipeli
   });
   const work = Promise.all([submitMix(world), ...clients]);
   while (Date.now() < until) {
-    await delay(1_000 + Math.random() * 1_000);
+    await delay(world.chance.between(1_000, 2_000));
     await world.kill(server);
     server = world.startServer();
   }

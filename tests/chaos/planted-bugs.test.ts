@@ -48,6 +48,32 @@ test("nothing is found in a healthy run", () => {
   expect(found(healthy)).toEqual([]);
 });
 
+/** The program of the first attempt of "flaky" goes on beside that of the second, for so many seconds. Answers that time. */
+function overlap(evidence: Evidence, seconds: number): { from: number; to: number } {
+  const deeds = (attempt: number) => evidence.deeds.filter((deed) => deed.stage === "flaky" && deed.attempt === attempt);
+  const from = deeds(2)[0]!.at;
+  evidence.deeds.push({ ...deeds(1).at(-1)!, deed: "step", at: from + seconds });
+  return { from, to: from + seconds };
+}
+
+test("the program of an agent that was frozen may go on until it wakes, and as long as a stop takes", () => {
+  const doctored = structuredClone(healthy);
+  const { from, to } = overlap(doctored, 30);
+  doctored.frozen.push({ name: "agent", from: from - 1, to: to - 2 });
+  expect(found(doctored)).toEqual([]);
+});
+
+test("what a reader was not told and the stream declared as dropped is no gap", () => {
+  const doctored = structuredClone(healthy);
+  doctored.followed[0]!.points.splice(10, 4);
+  doctored.followed[0]!.dropped += 4;
+  expect(found(doctored)).toEqual([]);
+});
+
+test("the reader of the healthy run had to begin anew, more than once", () => {
+  expect(healthy.followed[0]!.connections).toBeGreaterThan(3);
+});
+
 const PLANTED: readonly (readonly [bug: string, invariant: number, plant: (evidence: Evidence) => void])[] = [
   ["a stage is offered a second time while its first attempt lives", 1, (e) => insertAfter(e, event(e, "AttemptStarted", "retries", "flaky"), event(e, "AttemptOffered", "retries", "flaky", 1))],
   ["a fence is used for two attempts", 2, (e) => { event(e, "AttemptOffered", "retries", "flaky", 1).payload["number"] = 1; }],
@@ -55,6 +81,9 @@ const PLANTED: readonly (readonly [bug: string, invariant: number, plant: (evide
   ["two programs of a stage run at once", 3, (e) => { e.deeds.push({ ...e.deeds.findLast((deed) => deed.stage === "flaky" && deed.attempt === 2)!, attempt: 1, pid: e.deeds.find((deed) => deed.stage === "flaky" && deed.attempt === 1)!.pid, at: Number.MAX_VALUE }); }],
   ["an old attempt's program is started after the new one's", 3, (e) => { for (const deed of e.deeds) if (deed.stage === "flaky" && deed.attempt === 2) deed.at -= 60; }],
   ["a program is started twice for one attempt", 3, (e) => { e.deeds.push(...e.deeds.filter((deed) => deed.stage === "d").map((deed) => ({ ...deed, pid: 1, at: deed.at + 1 }))); }],
+  ["two agents on one host run a stage at once, neither of them frozen", 3, (e) => { overlap(e, 1); }],
+  ["a zombie works on long after it awoke", 3, (e) => { const { from, to } = overlap(e, 60); e.frozen.push({ name: "agent", from: from - 1, to: to - 30 }); }],
+  ["another agent was frozen, not the one whose program works on", 3, (e) => { const { from, to } = overlap(e, 2); e.frozen.push({ name: "other", from: from - 1, to }); }],
   ["the fence is not tested: an old attempt's end is accepted", 4, (e) => insertAfter(e, event(e, "AttemptStarted", "retries", "flaky", 1), event(e, "AttemptFailed", "retries", "flaky", 0))],
   ["the fence is not tested: an old attempt's outputs are stored", 4, (e) => { e.stages.find((row) => row.name === "flaky")!.phase["outputs"] = { attempt: 1 }; }],
   ["a finished pipeline goes on", 5, (e) => insertAfter(e, e.events.find((row) => row.type === "PipelineCompleted" && row.pipelineId === pipeline(e, "diamond").id)!, event(e, "StageCompleted", "diamond", "d"))],
@@ -81,6 +110,11 @@ const PLANTED: readonly (readonly [bug: string, invariant: number, plant: (evide
   ["a log chunk is stored twice", 15, (e) => { e.logs.splice(1, 0, e.logs[0]!); }],
   ["a metric point is lost", 15, (e) => { e.points.pop(); }],
   ["a metric point changes its value", 15, (e) => { e.points[0]!.value += 1; }],
+  ["a reader comes back and points before its place were never told", 15, (e) => { e.followed[0]!.points.splice(10, 4); }],
+  ["a reader is told another value than is stored", 15, (e) => { e.followed[0]!.points[5] = { ...e.followed[0]!.points[5]!, value: 77 }; }],
+  ["a reader's stream ends before the last points", 15, (e) => { e.followed[0]!.points.splice(-2); }],
+  ["a reader comes back and bytes before its place were never told", 15, (e) => { const { chunks } = e.followed[0]!; chunks.splice(Math.floor(chunks.length / 2), 1); }],
+  ["a reader is told bytes that are not in the log", 15, (e) => { const chunk = e.followed[0]!.chunks[0]!; e.followed[0]!.chunks[0] = { ...chunk, text: chunk.text.replace("step", "STEP") }; }],
   ["an order takes effect without an audit row", 16, (e) => { e.audit.splice(e.audit.findIndex((row) => row.action === "cancelPipeline"), 1); }],
   ["a repeated request makes a second pipeline", 16, (e) => { e.pipelines.push({ ...e.pipelines[0]!, id: "pip_second" }); }],
   ["a GPU is given to two attempts", 17, (e) => { for (const row of e.events) for (const member of (row.type === "AttemptOffered" ? row.payload["members"] : []) as { gpus: number[] }[]) if (member.gpus.length > 0) member.gpus = [0]; }],

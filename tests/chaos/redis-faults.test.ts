@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectRedis } from "../../src/bus/connection.js";
-import { judged } from "../support/nemesis.js";
+import { flushAtSomeEvent, judged } from "../support/nemesis.js";
 import { redisIsHere } from "../support/redis.js";
 import { diamond, submitMix, submitTelemetry } from "../support/processes-world-load.js";
 import { startProcessesWorld, type ProcessesWorld } from "../support/processes-world.js";
@@ -31,7 +31,7 @@ describe.skipIf(!redisIsHere)("over Redis streams", () => {
     await world.until("the agent uses streams", agentOnStreams, 20_000);
     const work = Promise.all([submitTelemetry(world), submitMix(world)]);
     work.catch(() => undefined); // told when it is awaited
-    await delay(Math.random() * 1_000);
+    await delay(world.chance.between(0, 1_000));
     await fault();
     await work;
     await world.submit(diamond(world));
@@ -43,9 +43,11 @@ describe.skipIf(!redisIsHere)("over Redis streams", () => {
   test("FLUSHALL again and again: nothing is lost", { timeout: 90_000 }, () => through(async () => {
     for (let n = 0; n < 6; n++) {
       await world.flushRedis();
-      await delay(Math.random() * 400);
+      await delay(world.chance.between(0, 400));
     }
   }));
+
+  test.each([0, 1, 2])("FLUSHALL at an event of the run that the seed picks (%i): nothing was in Redis only", { timeout: 90_000 }, (n) => through(() => flushAtSomeEvent(world, world.chance.of(`moment ${n}`).below(60))));
 
   test("a Redis that freezes for 5 s: the work goes on over HTTPS", { timeout: 90_000 }, () => through(async () => {
     world.redis!.freeze();

@@ -71,4 +71,9 @@ describe("which server the commands talk to", () => {
   test.each(["ftp://host", "http://", "http://host:99999"])("the address %s is refused as wrong usage", (given) => {
     expect(() => parseEndpoint(given, "TRAINYARD_URL")).toThrow(expect.objectContaining({ exitCode: EXIT.usage, message: expect.stringContaining("TRAINYARD_URL") as string }) as Error);
   });
+  test.each(["http://someone:hunter22@host:7070", "https://hunter22@host", "ftp://someone:hunter22@host", "http://someone:hunter22@:bad:"])("an address with a name or password (%s) is refused, and not repeated", (given) => {
+    const refused = (() => { try { return parseEndpoint(given, "--url"); } catch (error) { return error as Error; } })();
+    expect(refused).toMatchObject({ exitCode: EXIT.usage });
+    expect((refused as Error).message).not.toContain("hunter22");
+  });
 });

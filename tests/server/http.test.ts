@@ -109,6 +109,11 @@ describe("the size of a body", () => {
     const announced = await post(big);
     expect(announced.status).toBe(413);
     expect((await json(announced)).errors[0].extensions.code).toBe("BODY_TOO_LARGE");
+    const port = Number(new URL(api.url).port);
+    const socket = connect(port, "127.0.0.1");
+    socket.write(`POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${api.tokens.viewer}\r\nContent-Type: application/json\r\nContent-Length: 2000000\r\n\r\n`);
+    expect(String(await new Promise((resolve) => socket.once("data", resolve)))).toMatch(/^HTTP\/1.1 413 /); // before a byte of it came
+    socket.destroy();
     const counted = await fetch(api.url, { method: "POST", duplex: "half", headers: { "content-type": "application/json", authorization: `Bearer ${api.tokens.viewer}` }, body: new Blob([big]).stream() } as RequestInit);
     expect(counted.status).toBe(413);
     const { validatePipeline } = await api.data("query ($spec: JSON!) { validatePipeline(spec: $spec) { ok } }", { spec: { name: "x", description: "y".repeat(900_000), stages: [] } });

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type pg from "pg";
+import type { Followed } from "./checker-follower.js";
 import type { ProcessesWorld } from "./processes-world.js";
 
 type Payload = Record<string, unknown>;
@@ -41,6 +42,10 @@ export interface Evidence {
   readonly files: AttemptFiles[];
   /** Reports as agents journalled them, by agent name. */
   readonly journals: Record<string, { epoch: string; reports: ReportLine[] }>;
+  /** What readers of telemetry were told over connections that broke. */
+  readonly followed: Followed[];
+  /** Spells in which an agent stood still, by its name. */
+  readonly frozen: { name: string; from: number; to: number }[];
   readonly told: { pipelineId: string; seq: number; type: string }[];
   readonly submitted: { requestId: string; pipelineId: string }[];
   readonly cancelled: { pipelineId: string; position: number; at: number }[];
@@ -67,6 +72,8 @@ export async function gatherEvidence(world: ProcessesWorld, db: Pick<pg.Client, 
     deeds: readDeeds(world.witnessJournal),
     files: [...world.agents].flatMap((agent) => readAttempts(agent, join(world.agentDirectory(agent), "attempts"))),
     journals: Object.fromEntries([...world.agents].map((agent) => [agent, readJournal(world.keptJournal(agent), join(world.agentDirectory(agent), "epoch"))])),
+    followed: structuredClone([...world.followed]),
+    frozen: structuredClone([...world.frozen]),
     told: [...world.transcript.told],
     submitted: [...world.client.submitted],
     cancelled: [...world.client.cancelled],

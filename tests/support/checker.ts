@@ -1,17 +1,20 @@
 // Judges what a chaos run left behind against the promises of the product. Each invariant is one function over plain evidence and says in words what it found.
 //   C1. Separate code: no query, no parser and no type of the product, except `evolve` for the one invariant that is about it (13).
 //   C2. It sees histories, not only ends: a wrong moment that was put right later is still found.
+// Invariant 19 is all of these after a FLUSHALL (nemesis.ts), invariant 20 a search of its own (checker-canaries.ts).
 // tests/chaos/planted-bugs.test.ts proves that each of them goes off.
 
 import { buildDag } from "../../src/domain/pipeline/dag.js";
 import type { PipelineEvent } from "../../src/domain/pipeline/events.js";
 import { evolve } from "../../src/domain/pipeline/evolve.js";
 import type { PipelineState } from "../../src/domain/pipeline/state.js";
-import type { AttemptFiles, EventRow, Evidence, StageRow } from "./checker-evidence.js";
+import type { EventRow, Evidence, StageRow } from "./checker-evidence.js";
+import { groupBy } from "./checker-groups.js";
+import { readersMissNothingUndeclared, telemetryIsWhole } from "./checker-telemetry.js";
 
 export interface CheckOptions {
-  /** Seconds that two programs of one stage may overlap: only where an agent was frozen past its lease. */
-  readonly overlapSeconds?: number;
+  /** Seconds after the waking of an agent that was frozen past its lease in which its program may still work beside the new one. Two programs never overlap otherwise. */
+  readonly zombieSeconds?: number;
   /** Whether attempts may be lost: only where leases ran out on purpose. */
   readonly lossAllowed?: boolean;
   /** Seconds after an answered cancel in which the last program may still do something. */
@@ -48,6 +51,7 @@ export const INVARIANTS: readonly { readonly number: number; readonly judge: Jud
   { number: 13, judge: historyGivesTheState },
   { number: 14, judge: subscriberMissesNothing },
   { number: 15, judge: telemetryIsWhole },
+  { number: 15, judge: readersMissNothingUndeclared },
   { number: 16, judge: mutationsAreAccountedFor },
   { number: 17, judge: capacityIsKept },
   { number: 18, judge: cancelIsFinal },
@@ -84,14 +88,19 @@ function fencesRise({ events, attempts }: Evidence): string[] {
   return found;
 }
 
-function programsDoNotOverlap({ deeds }: Evidence, { overlapSeconds = 0 }: CheckOptions): string[] {
-  const runs = new Map<string, { stage: string; attempt: number; pid: number; from: number; to: number }>();
+/**
+ * The bound of invariant 3: an agent that can act stops its program before its lease is over, so that programs of two attempts never overlap, on one host or two. Only a frozen agent cannot; its program
+ * may go on until it wakes, and as long after that as a stop takes.
+ */
+function programsDoNotOverlap({ deeds, files, frozen }: Evidence, { zombieSeconds = 3 }: CheckOptions): string[] {
+  const runs = new Map<string, { key: string; stage: string; attempt: number; pid: number; from: number; to: number }>();
   for (const { pipelineId, stage, attempt, pid, at } of deeds) {
     const key = `${pipelineId}/${stage} ${attempt} ${pid}`;
     const run = runs.get(key);
-    if (run === undefined) runs.set(key, { stage: `${pipelineId}/${stage}`, attempt, pid, from: at, to: at });
+    if (run === undefined) runs.set(key, { key: `${pipelineId}/${stage} ${attempt}`, stage: `${pipelineId}/${stage}`, attempt, pid, from: at, to: at });
     else run.to = Math.max(run.to, at);
   }
+  const agentOf = new Map(files.map((file) => [`${file.pipelineId}/${file.stage} ${file.attempt}`, file.agent]));
   const found: string[] = [];
   for (const list of groupBy(runs.values(), (run) => run.stage).values()) {
     list.sort((a, b) => a.from - b.from || a.attempt - b.attempt);
@@ -100,8 +109,13 @@ function programsDoNotOverlap({ deeds }: Evidence, { overlapSeconds = 0 }: Check
       if (before === undefined) return;
       if (before.attempt === run.attempt) found.push(`attempt ${run.attempt} of ${run.stage} ran twice (pids ${before.pid} and ${run.pid})`);
       if (before.attempt > run.attempt) found.push(`the program of attempt ${run.attempt} of ${run.stage} was started after that of attempt ${before.attempt}`);
-      if (before.to > run.from + overlapSeconds) found.push(`two programs of ${run.stage} ran at once for ${(before.to - run.from).toFixed(2)} s (attempts ${before.attempt} and ${run.attempt})`);
     });
+    for (const run of list) for (const before of list) {
+      if (before.attempt >= run.attempt || before.to <= run.from) continue;
+      const spell = frozen.find(({ name, from, to }) => name === agentOf.get(before.key) && from <= run.from && run.from <= to);
+      const until = spell === undefined ? run.from : spell.to + zombieSeconds;
+      if (before.to > until) found.push(`two programs of ${run.stage} ran at once for ${(before.to - run.from).toFixed(2)} s (attempts ${before.attempt} and ${run.attempt})${spell === undefined ? "" : `, ${(before.to - spell.to).toFixed(2)} s of it after agent ${spell.name} awoke`}`);
+    }
   }
   return found;
 }
@@ -251,40 +265,6 @@ function subscriberMissesNothing({ told, events }: Evidence): string[] {
   return at < 0 ? [] : [`the subscriber was told ${line(told[at])} where the log has ${line(events[at])} (number ${at + 1} of ${events.length}; ${told.length} were told)`];
 }
 
-function telemetryIsWhole({ files, stages, events, logs, logEnds, points }: Evidence): string[] {
-  const found: string[] = [];
-  const idOf = new Map(stages.map((stage) => [`${stage.pipelineId}/${stage.name}`, stage.id]));
-  const endOf = new Map(events.filter((event) => ATTEMPT_ENDS[event.type] !== undefined).map((event) => [`${stageKey(event)} ${String(event.payload["number"])}`, event.type]));
-  const chunksOf = groupBy(logs, (chunk) => chunk.stageId);
-  for (const [stageId, chunks] of chunksOf) {
-    let end = 0;
-    for (const chunk of chunks) {
-      if (chunk.fromByte !== end + chunk.skippedBytes || chunk.toByte - chunk.fromByte !== chunk.bytes) found.push(`the log of ${stageId} has an undeclared gap or overlap at byte ${end}: the next chunk is [${chunk.fromByte}, ${chunk.toByte}) with ${chunk.bytes} bytes and ${chunk.skippedBytes} declared as left out`);
-      end = chunk.toByte;
-    }
-    const stored = logEnds.find((row) => row.stageId === stageId)?.length;
-    if (stored !== end) found.push(`the log of ${stageId} ends at ${stored ?? "nowhere"}, its chunks at ${end}`);
-  }
-  for (const file of files) {
-    const name = `${file.pipelineId}/${file.stage} ${file.attempt}`;
-    const stageId = idOf.get(`${file.pipelineId}/${file.stage}`)!;
-    const lost = endOf.get(name) === "AttemptLost";
-    const stored = (chunksOf.get(stageId) ?? []).filter((chunk) => chunk.attempt === file.attempt);
-    const text = stored.map((chunk) => chunk.text).join("");
-    const declared = stored.some((chunk) => chunk.skippedBytes > 0);
-    if (!declared && (lost ? !file.log.startsWith(text) : file.log !== text)) found.push(`the log of ${name} differs from what its program wrote: ${firstDifference(text, file.log)}`);
-    found.push(...pointsDiffer(name, file, lost, points.filter((point) => point.stageId === stageId && point.attempt === file.attempt)));
-  }
-  return found;
-}
-
-function pointsDiffer(name: string, file: AttemptFiles, lost: boolean, stored: readonly Evidence["points"][number][]): string[] {
-  const written = new Map(file.metrics.flatMap(({ step, data }) => Object.entries(data).map(([metric, value]) => [`${metric} ${step}`, value] as const)));
-  const found = stored.filter((point) => written.get(`${point.name} ${point.step}`) !== point.value).map((point) => `${name}: the point ${point.name} at step ${point.step} is ${point.value}, its program wrote ${String(written.get(`${point.name} ${point.step}`))}`);
-  if (!lost && stored.length < written.size) found.push(`${name}: ${written.size} points were written, ${stored.length} are stored`);
-  return found.slice(0, 3);
-}
-
 function mutationsAreAccountedFor({ submitted, requests, pipelines, events, audit }: Evidence): string[] {
   const found: string[] = [];
   for (const { requestId, pipelineId } of submitted) {
@@ -348,25 +328,10 @@ function attemptOf(event: EventRow): string {
   return String(event.payload["attemptId"]);
 }
 
-function groupBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const list = groups.get(keyOf(item));
-    if (list === undefined) groups.set(keyOf(item), [item]);
-    else list.push(item);
-  }
-  return groups;
-}
-
 function same(a: unknown, b: unknown): boolean {
   return canonical(a) === canonical(b);
 }
 
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, item: unknown) => (item !== null && typeof item === "object" && !Array.isArray(item) ? Object.fromEntries(Object.entries(item).sort(([x], [y]) => (x < y ? -1 : 1))) : item)) ?? "undefined";
-}
-
-function firstDifference(stored: string, written: string): string {
-  const at = Array.from({ length: Math.max(stored.length, written.length) }).findIndex((_, index) => stored[index] !== written[index]);
-  return `${stored.length} characters are stored, ${written.length} were written; at ${at} ${JSON.stringify(stored.slice(at, at + 60))} instead of ${JSON.stringify(written.slice(at, at + 60))}`;
 }

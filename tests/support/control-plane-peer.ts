@@ -55,8 +55,8 @@ export interface Peer {
   up(): Promise<void>;
   /** Reads reports from the stream or leaves them there. */
   pauseStreams(paused: boolean): void;
-  /** Called for each HTTP call before it is answered; may delay it or answer it itself. */
-  intercept: ((path: string, response: ServerResponse) => boolean | Promise<boolean>) | null;
+  /** Called for each HTTP call before it is answered; may delay it or answer it itself (then true). */
+  intercept: ((path: string, response: ServerResponse, body: string) => boolean | Promise<boolean>) | null;
   stop(): Promise<void>;
 }
 
@@ -169,9 +169,10 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
     const parts: Buffer[] = [];
     for await (const part of request) parts.push(part as Buffer);
     const path = request.url ?? "";
-    if (peer.intercept !== null && (await peer.intercept(path, response))) return;
+    const text = Buffer.concat(parts).toString("utf8");
+    if (peer.intercept !== null && (await peer.intercept(path, response, text))) return;
     const given = request.headers.authorization === `Bearer ${PEER_TOKEN}`
-      ? await answer(path, JSON.parse(Buffer.concat(parts).toString("utf8"))).catch((error: unknown) => ({ status: 400, json: { code: "INVALID", message: String(error), retryable: false } }))
+      ? await answer(path, JSON.parse(text)).catch((error: unknown) => ({ status: 400, json: { code: "INVALID", message: String(error), retryable: false } }))
       : { status: 401, json: { code: "UNAUTHENTICATED", message: "unknown token", retryable: false } };
     if (given.status === 400) console.error("the peer refused a message:", (given.json as { message: string }).message);
     response.writeHead(given.status, { "content-type": "application/json" }).end(JSON.stringify(given.json));

@@ -35,9 +35,11 @@ export async function submitMix(world: ProcessesWorld): Promise<void> {
   ]);
 }
 
-/** A second of metrics and logs. */
-export function submitTelemetry(world: ProcessesWorld): Promise<string> {
-  return world.submit({ name: "telemetry", stages: [stage(world, "curve", [], { steps: 30, pause: 0.04 })] });
+/** A second of metrics and logs, and somebody who reads them. */
+export async function submitTelemetry(world: ProcessesWorld): Promise<string> {
+  const id = await world.submit({ name: "telemetry", stages: [stage(world, "curve", [], { steps: 30, pause: 0.04 })] });
+  await world.follow(id);
+  return id;
 }
 
 /** Stages that time stops. */

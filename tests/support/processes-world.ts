@@ -4,6 +4,7 @@
 //   W3. Nothing the checker relies on is told by the product: journals are kept by hard links before an agent may drop them, tampering by triggers of our own.
 
 import { spawn, type ChildProcess } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -15,6 +16,8 @@ import { anyFreePort } from "../../src/cli/stack/ports.js";
 import { openDatabase } from "../../src/db/database.js";
 import { packagePath } from "../../src/package-root.js";
 import { buildCommandLine } from "./built-cli.js";
+import { CHAOS_SEED, createChance, type Chance } from "./chance.js";
+import { startFollower, type Followed, type Follower } from "./checker-follower.js";
 import { startTranscript, type Transcript } from "./checker-transcript.js";
 import { createTestDatabase, type TestDatabase } from "./postgres.js";
 import { processesBelow } from "./processes.js";
@@ -25,6 +28,7 @@ export type Link = "https" | "streams";
 
 /** One of our processes under a name; its output goes to `<folder>/<name>.log`. */
 export interface Running {
+  readonly name: string;
   readonly child: ChildProcess;
   /** Resolves with the signal or code it ended with. */
   readonly ended: Promise<number | NodeJS.Signals>;
@@ -37,8 +41,20 @@ export interface ClientLog {
   readonly cancelled: { pipelineId: string; position: number; at: number }[];
 }
 
+/** A spell in which a process stood still, in seconds on the programs' clock; `to` is infinite while it lasts. */
+export interface Spell { readonly name: string; readonly from: number; to: number }
+
 export interface ProcessesWorld {
   readonly link: Link;
+  /** What is left to chance is drawn here. */
+  readonly chance: Chance;
+  /** What was done to this world and when: the nemesis's own account. */
+  readonly timeline: readonly string[];
+  readonly frozen: readonly Spell[];
+  /** What readers of telemetry were told. */
+  readonly followed: readonly Followed[];
+  /** Tokens of the two roles in use. */
+  readonly tokens: Readonly<Record<"admin" | "agent", string>>;
   readonly folder: string;
   readonly databaseUrl: string;
   readonly url: string;
@@ -55,6 +71,15 @@ export interface ProcessesWorld {
   startAgent(options?: { name?: string; failpoint?: string; settings?: Record<string, string> }): Running;
   /** SIGKILL; resolves when it is gone. */
   kill(running: Running): Promise<void>;
+  /** SIGSTOP, and SIGCONT. */
+  freeze(running: Running): void;
+  thaw(running: Running): void;
+  /** Enters a line into the timeline. */
+  note(what: string): void;
+  /** Reads the telemetry of the pipeline's first stage from now on, over connections that break. */
+  follow(pipelineId: string): Promise<void>;
+  /** Ends all readers of telemetry; what they were told stays. */
+  dismissFollowers(): Promise<void>;
   /** SIGKILL for the programs of an agent, as far as they live. */
   killPrograms(agent: string): void;
   /** Resolves when the server answers that it is ready, or has ended. */
@@ -88,7 +113,16 @@ export function witnessClock(): number {
   return existsSync("/proc/uptime") ? Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) : Math.floor(Date.now() / 1000);
 }
 
-export async function startProcessesWorld(options: { link: Link; settings?: Record<string, string>; database?: TestDatabase }): Promise<ProcessesWorld> {
+export interface WorldOptions {
+  readonly link: Link;
+  /** Settings of the control planes. */
+  readonly settings?: Record<string, string>;
+  readonly database?: TestDatabase;
+  /** What control planes connect with; default the database's own. */
+  readonly databaseUrl?: string;
+}
+
+export async function startProcessesWorld(options: WorldOptions): Promise<ProcessesWorld> {
   await buildCommandLine();
   const folder = mkdtempSync(join(inject("runFolder"), "chaos-"));
   chmodSync(folder, 0o711);
@@ -111,23 +145,32 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
   const url = `http://127.0.0.1:${port}/graphql`;
   const transcript = startTranscript({ url: `ws://127.0.0.1:${port}/graphql`, token: secrets.admin });
 
+  const chance = createChance(CHAOS_SEED);
+  const began = witnessClock();
+  const timeline = [`seed ${CHAOS_SEED}`];
+  const frozen: Spell[] = [];
+  const followers: Follower[] = [];
+  const note = (what: string): void => void timeline.push(`${(witnessClock() - began).toFixed(2)} s: ${what}`);
+
   const start = (name: string, args: readonly string[], env: Record<string, string>, failpoint: string | undefined): Running => {
     const log = openSync(join(folder, `${name}.log`), "a", 0o600);
     const child = spawn(process.execPath, [packagePath("dist", "cli", "main.js"), ...args], {
       cwd: folder, env: { PATH: process.env["PATH"], HOME: folder, ...env, ...(failpoint === undefined ? {} : { TRAINYARD_FAILPOINT: failpoint }) }, stdio: ["ignore", log, log],
     });
     closeSync(log);
-    const running: Running = { child, ended: new Promise((done) => child.once("exit", (code, signal) => { all.delete(running); done(signal ?? code ?? 0); })) };
+    const running: Running = { name, child, ended: new Promise((done) => child.once("exit", (code, signal) => { all.delete(running); done(signal ?? code ?? 0); })) };
     all.add(running);
+    note(`${name} started${failpoint === undefined ? "" : `, to die at ${failpoint}`}`);
     return running;
   };
 
   const world: ProcessesWorld = {
+    chance, timeline, frozen, tokens: secrets, note, get followed() { return followers.map((follower) => follower.followed); },
     link: options.link, folder, databaseUrl: database.url, url, redis, client, transcript, witnessJournal: join(folder, "witness"), agents, db,
     startServer({ name = "server", port: chosen = port, failpoint, settings } = {}) {
       ports.add(chosen);
       return start(name, ["server", "--port", String(chosen)], {
-        DATABASE_URL: database.url, TRAINYARD_REDIS: "off", ...(redis === null ? {} : { REDIS_URL: redis.url }), ...SERVER_SETTINGS, ...options.settings, ...settings,
+        DATABASE_URL: options.databaseUrl ?? database.url, TRAINYARD_REDIS: "off", ...(redis === null ? {} : { REDIS_URL: redis.url }), ...SERVER_SETTINGS, ...options.settings, ...settings,
       }, failpoint);
     },
     startAgent({ name = "agent", failpoint, settings } = {}) {
@@ -139,8 +182,26 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
       }, failpoint);
     },
     async kill(running) {
+      note(`${running.name} killed`);
       running.child.kill("SIGKILL");
       await running.ended;
+    },
+    freeze(running) {
+      note(`${running.name} frozen`);
+      frozen.push({ name: running.name, from: witnessClock(), to: Number.POSITIVE_INFINITY });
+      running.child.kill("SIGSTOP");
+    },
+    thaw(running) {
+      running.child.kill("SIGCONT");
+      for (const spell of frozen) if (spell.name === running.name) spell.to = Math.min(spell.to, witnessClock());
+      note(`${running.name} thawed`);
+    },
+    async follow(pipelineId) {
+      const { rows: [stage] } = await db.query<{ id: string }>("select id from stages where pipeline_id = $1 order by position limit 1", [pipelineId]);
+      followers.push(startFollower({ url: `ws://127.0.0.1:${port}/graphql`, token: secrets.admin, stageId: stage!.id, chance: chance.of(`reader ${followers.length}`) }));
+    },
+    async dismissFollowers() {
+      await Promise.all(followers.map((follower) => follower.stop()));
     },
     killPrograms(agent) {
       for (const pid of processesBelow(world.agentDirectory(agent))) {
@@ -178,7 +239,7 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
       }
     },
     async submit(spec) {
-      const requestId = `r-${client.submitted.length}-${Math.random().toString(36).slice(2)}`;
+      const requestId = `r-${client.submitted.length}-${randomUUID()}`;
       const { submitPipeline } = await world.ask<{ submitPipeline: { pipeline?: { id: string }; message?: string; problems?: { path: string; message: string }[] } }>(
         "mutation ($input: SubmitPipelineInput!) { submitPipeline(input: $input) { ... on SubmitPipelinePayload { pipeline { id } } ... on DomainError { message } ... on InvalidInputError { problems { path message } } } }", { input: { spec, requestId } });
       if (submitPipeline.pipeline === undefined) throw new Error(`refused: ${submitPipeline.message} ${JSON.stringify(submitPipeline.problems)}`);
@@ -191,6 +252,7 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
       client.cancelled.push({ pipelineId, position: counter!.position, at: witnessClock() });
     },
     async flushRedis() {
+      note("Redis flushed");
       const connection = await connectRedis({ url: redis!.url, username: null, password: null }, { silenceMs: 5_000 });
       await connection.command(["FLUSHALL"]);
       connection.close();
@@ -200,7 +262,7 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
       const open = async () => (await db.query<{ name: string; status: string; stages: string }>(
         "select p.name || ' ' || p.id as name, p.status, string_agg(s.name || ' ' || s.status, ', ') as stages from pipelines p join stages s on s.pipeline_id = p.id where p.status in ('PENDING', 'RUNNING', 'PAUSED') group by p.id")).rows;
       await world.until("all pipelines are over", async () => (await open()).length === 0, withinMs).catch(async (error: unknown) => {
-        throw new Error(`${(error as Error).message}\n${JSON.stringify(await open(), null, 1)}\n${[...agents, "server"].map((name) => world.logTail(name)).join("\n")}`);
+        throw new Error(`${(error as Error).message}\n${JSON.stringify(await open(), null, 1)}\n${timeline.join("\n")}\n${[...agents, "server"].map((name) => world.logTail(name)).join("\n")}`);
       });
       return Date.now() - since;
     },
@@ -225,6 +287,7 @@ export async function startProcessesWorld(options: { link: Link; settings?: Reco
     },
     async stop() {
       await transcript.stop();
+      await world.dismissFollowers();
       await Promise.all([...all].map((running) => { running.child.kill("SIGCONT"); return world.kill(running); }));
       for (const pid of processesBelow(folder)) { // W1
         try {

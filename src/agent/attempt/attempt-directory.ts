@@ -1,7 +1,9 @@
 // Where an attempt lives on this host: <agent dir>/attempts/<pipeline>/<stage>/<number>/, closed to others.
 //   D1. Names come from the control plane and are checked before they become a path.
+//   D2. A directory belongs to one attempt id. After a database was restored the same number may be given again: the forgotten attempt's directory is set aside
+//       then, never taken for the new one's.
 
-import { mkdirSync, readdirSync, realpathSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import { isId } from "../../domain/ids.js";
 import { NAME_PATTERN } from "../../domain/pipeline/spec.js";
@@ -22,6 +24,8 @@ export interface AttemptDirectory {
   readonly exitFile: string;
   /** One path per line: checkpoints reported from here. */
   readonly checkpointsFile: string;
+  /** One path per line: data files that are registered as data sets. */
+  readonly datasetsFile: string;
 }
 
 /** The paths of an attempt. `attemptsRoot` is absolute. Throws Error when the assignment's names cannot be part of a path (D1). */
@@ -32,8 +36,34 @@ export function attemptDirectory(attemptsRoot: string, assignment: Pick<Assignme
   const at = (name: string) => join(root, name);
   return {
     root, output: at("output"), work: at("work"), outputsFile: at("outputs.json"), metricsFile: at("metrics.jsonl"), logFile: at("log"),
-    launchFile: at("launch.json"), exitFile: at("exit.json"), checkpointsFile: at("checkpoints"),
+    launchFile: at("launch.json"), exitFile: at("exit.json"), checkpointsFile: at("checkpoints"), datasetsFile: at("datasets"),
   };
+}
+
+/** Whose directory this is; null when it does not say, or does not exist. */
+export function ownerOf(directory: AttemptDirectory): string | null {
+  try {
+    return readFileSync(join(directory.root, OWNER_FILE), "utf8").trim();
+  } catch {
+    return null;
+  }
+}
+const OWNER_FILE = "attempt";
+
+/** Makes the attempt the owner of its directory (D2). What another attempt left there is set aside beside it, and where is told; null when there was nothing. */
+export function claimAttemptDirectory(attemptsRoot: string, assignment: Pick<Assignment, "pipelineId" | "stage" | "fence" | "attemptId">): string | null {
+  const directory = attemptDirectory(attemptsRoot, assignment);
+  const owner = ownerOf(directory);
+  if (owner === assignment.attemptId) return null;
+  let aside: string | null = null;
+  if (owner !== null) {
+    aside = `${directory.root}.${isId("att", owner) ? owner : "unknown"}`;
+    renameSync(directory.root, aside);
+  }
+  mkdirSync(directory.root, { recursive: true, mode: 0o700 });
+  if (owner === null && readdirSync(directory.root).length > 0) return null; // of an agent before there were owners
+  writeFileSync(join(directory.root, OWNER_FILE), `${assignment.attemptId}\n`, { mode: 0o600 });
+  return aside;
 }
 
 /** Makes the directories; what is there already stays. */

@@ -1,7 +1,9 @@
 // The GPUs of this host, as nvidia-smi tells them. No program of that name: no GPUs. A failing program: no GPUs, and the reason is kept for whoever asks.
 //   G1. A process on a GPU that belongs to no attempt of ours is a stranger: that GPU is not given to an attempt.
+//   G2. A GPU that the driver calls lost or in need of a reset is left out, and said; one that merely keeps a number to itself is not.
 
 import { execFile } from "node:child_process";
+import { totalmem } from "node:os";
 import type { GpuReport } from "../../protocol/messages.js";
 
 const GPU_FIELDS = ["index", "uuid", "name", "memory.total", "memory.used", "utilization.gpu"];
@@ -22,7 +24,7 @@ export async function queryGpus(program: string, isOurs: (pid: number) => boolea
   const listed = await ask(program, [`--query-gpu=${GPU_FIELDS.join(",")}`, "--format=csv,noheader,nounits"]);
   if (listed.kind === "absent") return { gpus: [], strangers: new Map(), problem: null };
   if (listed.kind === "failed") return { gpus: [], strangers: new Map(), problem: listed.reason };
-  const gpus = parseGpus(listed.text);
+  const { gpus, unusable } = parseGpus(listed.text, Math.floor(totalmem() / 2 ** 20));
   if (gpus.length === 0) return { gpus, strangers: new Map(), problem: listed.text.trim() === "" ? null : `nvidia-smi answered: ${listed.text.trim().slice(0, 300)}` };
   const processes = await ask(program, ["--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader"]);
   const strangers = new Map<number, number[]>();
@@ -30,19 +32,40 @@ export async function queryGpus(program: string, isOurs: (pid: number) => boolea
     const gpu = gpus.find(({ uuid }) => uuid === gpuUuid);
     if (gpu !== undefined && !isOurs(pid)) strangers.set(gpu.index, [...(strangers.get(gpu.index) ?? []), pid]);
   }
-  return { gpus: gpus.map((gpu) => ({ ...gpu, strangers: strangers.get(gpu.index)?.length ?? 0 })), strangers, problem: null };
+  return { gpus: gpus.map((gpu) => ({ ...gpu, strangers: strangers.get(gpu.index)?.length ?? 0 })), strangers, problem: unusable.length === 0 ? null : unusable.join("; ").slice(0, 500) };
 }
 
-/** Lines of `--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu --format=csv,noheader,nounits`. Lines of another form are left out. */
-export function parseGpus(text: string): GpuReport[] {
-  return text.split("\n").flatMap((line) => {
-    const fields = line.split(",").map((field) => field.trim());
-    const index = count(fields[0]);
-    const total = count(fields[3]);
-    if (fields.length !== GPU_FIELDS.length || index === null || total === null || !fields[2]) return [];
-    return [{ index, uuid: known(fields[1]), model: fields[2], memoryTotalMiB: total, memoryUsedMiB: count(fields[4]), utilizationPercent: count(fields[5]), strangers: 0 }];
-  });
+export interface ParsedGpus {
+  readonly gpus: GpuReport[];
+  /** GPUs that are there and cannot be used, each in words. */
+  readonly unusable: string[];
 }
+
+/**
+ * Lines of `--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu --format=csv,noheader,nounits`. Lines of another form are left out.
+ * A GPU without memory of its own (DGX Spark: memory "[N/A]") has the host's, `hostMemoryMiB`; one whose memory we may not see (a MIG device in a container) has 0: only stages that ask for no amount fit it.
+ */
+export function parseGpus(text: string, hostMemoryMiB: number): ParsedGpus {
+  const parsed: ParsedGpus = { gpus: [], unusable: [] };
+  for (const line of text.split("\n")) {
+    const fields = line.split(",").map((field) => field.trim());
+    const [first, uuid, model, total, used, utilization] = fields;
+    const index = count(first);
+    if (fields.length !== GPU_FIELDS.length || index === null || !model || total === undefined) continue;
+    const broken = fields.find((field) => BROKEN.test(field)) ?? (count(total) === null && !WITHHELD.test(total) && !SHARED.test(total) ? total : undefined); // G2
+    if (broken !== undefined) parsed.unusable.push(`GPU ${index} (${model}) is left out: nvidia-smi says ${broken || "nothing"} of it`);
+    else {
+      const memoryTotalMiB = count(total) ?? (SHARED.test(total) ? hostMemoryMiB : 0);
+      parsed.gpus.push({ index, uuid: known(uuid), model, memoryTotalMiB, memoryUsedMiB: count(used), utilizationPercent: count(utilization), strangers: 0 });
+    }
+  }
+  return parsed;
+}
+
+/** The driver has given the GPU up. */
+const BROKEN = /^\[?(GPU is lost|GPU requires reset|ERR!)/i;
+const WITHHELD = /^\[Insufficient Permissions\]$/;
+const SHARED = /^(\[N\/A\]|\[Not Supported\]|N\/A)$/;
 
 /** Lines of `--query-compute-apps=pid,gpu_uuid --format=csv,noheader`. */
 export function parseGpuProcesses(text: string): GpuProcess[] {

@@ -1,6 +1,8 @@
 // Takes secrets out of text, in the forms in which programs print them: as they are, line by line, base64 in any alignment, URL-encoded, escaped for JSON.
 //   R1. Text whose end may be the beginning of a secret is not given out before more of it is known (`safeLength`): no chunk border hides a secret.
 
+import type { Json } from "../../domain/pipeline/state.js";
+
 /** Shorter values are not redacted: they would turn up everywhere by chance. */
 export const SHORTEST_SECRET = 4;
 const MARK = "[redacted]";
@@ -34,6 +36,14 @@ export function createRedactor(secrets: readonly string[]): Redactor {
       return safe;
     },
   };
+}
+
+/** A value of JSON without secrets, in its texts and in its names. */
+export function redactJson(value: Json, redactor: Redactor): Json {
+  if (typeof value === "string") return redactor.redact(value);
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map((item) => redactJson(item, redactor));
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [redactor.redact(name), redactJson(item, redactor)]));
 }
 
 function formsOf(secret: string): string[] {

@@ -37,7 +37,7 @@ export function unreachableBecauseOf(path: string, account: ServerAccount): stri
   const real = realpathSync(path);
   if (account === null) {
     try {
-      accessSync(real, constants.R_OK | constants.X_OK);
+      accessSync(real, isEntered(statSync(real)) ? constants.R_OK | constants.X_OK : constants.R_OK);
       return null;
     } catch {
       return real;
@@ -46,8 +46,7 @@ export function unreachableBecauseOf(path: string, account: ServerAccount): stri
   const closed = closedOnTheWayTo(dirname(real), account);
   if (closed !== null) return closed;
   const leaf = statSync(real);
-  const wanted = leaf.isDirectory() || (leaf.mode & 0o111) !== 0 ? 0o5 : 0o4;
-  return permits(leaf, account, wanted) ? null : real;
+  return permits(leaf, account, isEntered(leaf) ? 0o5 : 0o4) ? null : real;
 }
 
 /** The first folder from the root down to and including `folder` that `account` cannot enter, or null when it can enter all. */
@@ -85,6 +84,11 @@ function readFileOrNothing(file: string): string {
   } catch {
     return "";
   }
+}
+
+/** Folders and programs are of use only when they can be entered or executed; of other files reading is enough. */
+function isEntered(entry: Stats): boolean {
+  return entry.isDirectory() || (entry.mode & 0o111) !== 0;
 }
 
 /** `wanted` in the bits of one class: 4 read, 2 write, 1 execute or enter. Access lists beyond the mode are not looked at, which errs towards "closed". */

@@ -4,10 +4,10 @@
 //   S3. A signal goes only to the very process that was identified, never to a later one with its pid.
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, renameSync, statSync } from "node:fs";
-import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { EmbeddedStoreError } from "./embedded-store-error.js";
 import { identifyProcess, isAlive, type ProcessIdentity } from "../../process-identity.js";
+import { portIfFree } from "./loopback-port.js";
 import { asAccount, type ServerAccount } from "./server-account.js";
 
 /** Interval at which readiness and exit are looked at, in milliseconds. Looking costs one small file read. */
@@ -95,8 +95,8 @@ export async function pollUntil(done: () => boolean | Promise<boolean>, withinMs
 
 /** A port on 127.0.0.1 that was free a moment ago: `preferred` if it is, else any. Another program may still take it first. */
 export async function freePort(preferred: number | null): Promise<number> {
-  if (preferred !== null && (await canListen(preferred)) !== null) return preferred;
-  const port = await canListen(0);
+  if (preferred !== null && (await portIfFree(preferred)) !== null) return preferred;
+  const port = await portIfFree(0);
   if (port === null) throw new EmbeddedStoreError("EMBEDDED_START_FAILED", "No port can be opened on 127.0.0.1. Check the loopback interface and the limits of this machine.");
   return port;
 }
@@ -133,15 +133,4 @@ export function readIfThere(file: string): string | null {
 /** Nothing of ours leaks into a server: PG* variables would change where it listens, and ours may hold secrets. */
 export function cleanEnvironment(): Record<string, string> {
   return { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
-}
-
-function canListen(port: number): Promise<number | null> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once("error", () => resolve(null));
-    probe.listen({ port, host: "127.0.0.1", exclusive: true }, () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === "object" && address !== null ? address.port : null));
-    });
-  });
 }

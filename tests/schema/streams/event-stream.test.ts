@@ -91,6 +91,21 @@ test("over all pipelines everybody sees one order; reconnecting anywhere loses a
   for (const each of seen) expect(each).toEqual(stored.map((event) => `${event.pipeline_id}:${event.seq}`));
 }, 120_000);
 
+test("streams of several pipelines at once: each gets the events of its own and of no other, also in a burst", async () => {
+  await api.world.agent({ name: "b1" });
+  const ids = await Promise.all(Array.from({ length: 8 }, () => api.world.submit(gate)));
+  const streams = ids.map((id) => listen(api.client("viewer"), { query: PIPELINE, variables: { id } }));
+  for (const stream of streams) await stream.take(1); // the Bookmark: it stands
+  for (let round = 0; round < 3; round++) await Promise.all(ids.map(async (id) => { await order(id, "pausePipeline"); await order(id, "resumePipeline"); }));
+  for (const [index, stream] of streams.entries()) {
+    const seen: any[] = [];
+    while (seen.filter((event) => event.type === "PipelineResumed").length < 3) seen.push(...events(await stream.take(1)));
+    expect(seen.map((event) => event.pipelineId)).toEqual(seen.map(() => ids[index]));
+    expect(seen.map((event) => event.seq)).toEqual(seen.map((_, i) => seen[0].seq + i));
+    await stream.stop();
+  }
+});
+
 test("a cursor older than what is kept is told to resync, also when retention left a hole in the middle", async () => {
   const { db } = api.world.database;
   const ids = [await api.world.submit(gate), await api.world.submit(gate), await api.world.submit(gate)];

@@ -71,6 +71,19 @@ describe("a pulled stream", () => {
     await stream.return!();
   });
 
+  test("a burst of 10,000 wake-ups that nobody reads is harmless, and holds nothing beyond one page", async () => {
+    const { stream, state, feed } = fed();
+    const first = stream.next();
+    feed(0);
+    expect((await first).value).toBe(0);
+    for (let item = 1; item <= 10_000; item++) feed(item); // the reader stalls: it asks for nothing
+    await new Promise(setImmediate);
+    expect(state.pages).toBeLessThanOrEqual(2);
+    expect(state.queue.length).toBeGreaterThanOrEqual(10_000 - 3);
+    for (let item = 1; item <= 10_000; item++) expect((await stream.next()).value).toBe(item);
+    await stream.return!();
+  });
+
   test("whatever the order of feeding, reading and waking, every item comes once and in order", async () => {
     await fc.assert(fc.asyncProperty(fc.scheduler(), fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 12 }), async (scheduler, batches) => {
       const total = batches.reduce((sum, size) => sum + size, 0);
