@@ -105,6 +105,66 @@ CREATE INDEX checkpoints_by_stage ON checkpoints USING btree (stage_id, step);
 CREATE INDEX checkpoints_kept ON checkpoints USING btree (stage_id) WHERE (deleted_at IS NULL);
 CREATE INDEX checkpoints_ordered ON checkpoints USING btree (agent_id) WHERE ((delete_ordered_at IS NOT NULL) AND (deleted_at IS NULL));
 
+CREATE TABLE dataset_files (
+  dataset_id text COLLATE "C" NOT NULL,
+  agent_id text COLLATE "C" DEFAULT ''::text NOT NULL,
+  path text NOT NULL,
+  stage_id text COLLATE "C",
+  attempt_id text COLLATE "C",
+  changed_ms double precision,
+  seen_at timestamp with time zone NOT NULL,
+  CONSTRAINT dataset_files_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
+);
+CREATE INDEX dataset_files_by_stage ON dataset_files USING btree (stage_id) WHERE (stage_id IS NOT NULL);
+CREATE UNIQUE INDEX dataset_files_once ON dataset_files USING btree (dataset_id, agent_id, md5(path));
+
+CREATE TABLE dataset_names (
+  name text COLLATE "C" NOT NULL,
+  versions integer NOT NULL,
+  CONSTRAINT dataset_names_pkey PRIMARY KEY (name)
+);
+
+CREATE TABLE dataset_reads (
+  attempt_id text COLLATE "C" NOT NULL,
+  content_hash text COLLATE "C" NOT NULL,
+  stage_id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  path text NOT NULL,
+  size_bytes bigint NOT NULL,
+  read_at timestamp with time zone NOT NULL,
+  CONSTRAINT dataset_reads_pkey PRIMARY KEY (attempt_id, content_hash),
+  CONSTRAINT dataset_reads_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+CREATE INDEX dataset_reads_by_content ON dataset_reads USING btree (content_hash, stage_id);
+CREATE INDEX dataset_reads_by_stage ON dataset_reads USING btree (stage_id);
+
+CREATE TABLE datasets (
+  id text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  version integer NOT NULL,
+  content_hash text COLLATE "C" NOT NULL,
+  format text NOT NULL,
+  rows bigint NOT NULL,
+  unreadable_rows bigint DEFAULT 0 NOT NULL,
+  size_bytes bigint NOT NULL,
+  columns json NOT NULL,
+  statistics json,
+  sample json NOT NULL,
+  tasks text[] NOT NULL,
+  made_by_pipeline text COLLATE "C",
+  made_by_stage text COLLATE "C",
+  made_by_attempt text COLLATE "C",
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT datasets_pkey PRIMARY KEY (id),
+  CONSTRAINT datasets_name_content_hash_key UNIQUE (name, content_hash),
+  CONSTRAINT datasets_name_version_key UNIQUE (name, version),
+  CONSTRAINT datasets_name_fkey FOREIGN KEY (name) REFERENCES dataset_names(name)
+);
+CREATE INDEX datasets_by_age ON datasets USING btree (created_at DESC, id DESC);
+CREATE INDEX datasets_by_content ON datasets USING btree (content_hash);
+CREATE INDEX datasets_by_maker ON datasets USING btree (made_by_stage) WHERE (made_by_stage IS NOT NULL);
+
 CREATE TABLE diagnoses (
   attempt_id text COLLATE "C" NOT NULL,
   cause text NOT NULL,
@@ -330,4 +390,14 @@ CREATE TABLE tokens (
   CONSTRAINT tokens_pkey PRIMARY KEY (id),
   CONSTRAINT tokens_hash_key UNIQUE (hash),
   CONSTRAINT tokens_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text, 'agent'::text])))
+);
+
+CREATE TABLE uploads (
+  id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  size_bytes bigint NOT NULL,
+  content_hash text COLLATE "C" NOT NULL,
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT uploads_pkey PRIMARY KEY (id)
 );

@@ -12,8 +12,8 @@ const KEEP_OLD_CHUNKS_MS = 86_400_000;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(root, "dist");
 const filesBelow = (folder) => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name));
-const workers = filesBelow(join(root, "src")).filter((file) => file.endsWith(".worker.ts"));
-const entries = [join(root, "src/cli/main.ts"), ...workers].filter((file) => existsSync(file));
+const apart = filesBelow(join(root, "src")).filter((file) => /\.(?:worker|program)\.ts$/.test(file)); // threads and programs of their own
+const entries = [join(root, "src/cli/main.ts"), ...apart].filter((file) => existsSync(file));
 
 const startedAt = new Date();
 mkdirSync(dist, { recursive: true });

@@ -1,10 +1,8 @@
-// Usage: node scripts/count-tests.mjs RESULTS.json. Prints what vitest's JSON reporter counted, the last line as `N passed, N failed`. A test file that could not
-// even be loaded counts as one failure. Exits with 1 when anything failed, when nothing ran, or when there are no results.
+// Usage: node scripts/count-tests.mjs RESULTS.json… Prints what vitest's JSON reporter counted in all of them, the last line as `N passed, N failed`. A test file that
+// could not even be loaded counts as one failure. Exits with 1 when anything failed, when nothing ran, or when results are missing.
 import { readFileSync } from "node:fs";
 
-const [file] = process.argv.slice(2);
-
-function readResults() {
+function readResults(file) {
   try {
     return JSON.parse(readFileSync(file, "utf8"));
   } catch {
@@ -13,7 +11,7 @@ function readResults() {
   }
 }
 
-const files = readResults().testResults;
+const files = (process.argv.length > 2 ? process.argv.slice(2) : [undefined]).flatMap((file) => readResults(file).testResults);
 const tests = files.flatMap((suite) => suite.assertionResults);
 const passed = tests.filter((test) => test.status === "passed").length;
 const broken = files.filter((suite) => suite.status === "failed" && !suite.assertionResults.some((test) => test.status === "failed")).length;

@@ -5,6 +5,8 @@ import {
   FAILURE_CODES, PERMANENT_CAUSES, approvalParamsSchema, cleanupParamsSchema, commandParamsSchema, conditionSchema, evaluateProgramParamsSchema, pipelineSchema, resourcesSchema,
   retrySchema, stageSchema, type FailureCode,
 } from "../../src/domain/pipeline/spec.js";
+import { columnsSchema, filterSchema, preprocessParamsSchema } from "../../src/domain/data/preprocess-params.js";
+import { endpointSchema, evaluateModelParamsSchema, generationSchema } from "../../src/domain/evaluation/evaluate-params.js";
 import { FAILURES } from "../../src/domain/error-catalogue.js";
 import { packagePath } from "../../src/package-root.js";
 import { fill, table, type Document } from "./document.js";
@@ -19,8 +21,14 @@ const TABLES: Readonly<Record<string, z.ZodType>> = {
   "retry-fields": retrySchema,
   "command-params": commandParamsSchema,
   "evaluate-params": evaluateProgramParamsSchema,
+  "evaluate-model-params": evaluateModelParamsSchema,
+  "evaluate-endpoint": endpointSchema,
+  "evaluate-generation": generationSchema,
   "cleanup-params": cleanupParamsSchema,
   "approval-params": approvalParamsSchema,
+  "preprocess-params": preprocessParamsSchema,
+  "preprocess-columns": columnsSchema,
+  "preprocess-filter": filterSchema,
 };
 
 export const pipelineReference: Document = {
@@ -36,8 +44,10 @@ export const pipelineReference: Document = {
 const PARAMS: readonly { readonly name: string; readonly schema: z.ZodType; readonly when: JsonSchema }[] = [
   { name: "commandParams", schema: commandParamsSchema, when: { properties: { kind: { const: "command" } } } },
   { name: "evaluateProgramParams", schema: evaluateProgramParamsSchema, when: { properties: { kind: { const: "evaluate" }, params: { required: ["run"] } }, required: ["params"] } },
+  { name: "evaluateModelParams", schema: evaluateModelParamsSchema, when: { properties: { kind: { const: "evaluate" }, params: { not: { required: ["run"] } } }, required: ["params"] } },
   { name: "cleanupParams", schema: cleanupParamsSchema, when: { properties: { kind: { const: "cleanup" } } } },
   { name: "approvalParams", schema: approvalParamsSchema, when: { properties: { kind: { const: "approval" } } } },
+  { name: "preprocessParams", schema: preprocessParamsSchema, when: { properties: { kind: { const: "preprocess" } } } },
 ];
 
 type JsonSchema = { [key: string]: unknown };

@@ -15,12 +15,14 @@ export const MAY_IMPORT = {
   hosts: ["root", ...BASE],
   verl: ["root", ...BASE],
   data: ["root", ...BASE],
+  evaluation: ["root", "data", "verl", ...BASE],
+  registry: ["root", "data", "db", ...BASE],
   access: ["root", "db", ...BASE],
   actors: ["root", "verl", ...STORES],
-  schema: ["root", "actors", "access", "verl", ...STORES],
-  server: ["root", "schema", "actors", "access", "verl", ...STORES],
-  agent: ["root", "bus", "verl", "data", ...BASE],
-  cli: ["root", "server", "agent", "schema", "actors", "access", "verl", "data", ...STORES],
+  schema: ["root", "actors", "access", "registry", "verl", ...STORES],
+  server: ["root", "schema", "actors", "access", "registry", "data", "verl", ...STORES],
+  agent: ["root", "bus", "verl", "data", "evaluation", ...BASE],
+  cli: ["root", "server", "agent", "schema", "actors", "access", "registry", "verl", "data", "evaluation", ...STORES],
   root: BASE,
 };
 

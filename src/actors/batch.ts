@@ -238,7 +238,7 @@ export class Batch implements BatchTransaction {
 
   async write(): Promise<{ position: number | null; stageIds: readonly StageId[]; points: number; logBytes: number }> {
     const telemetry = this.#telemetry.length === 0 ? { stageIds: [], points: 0 } : await ingestTelemetry(this.client, this.#telemetry, new Date(this.at), this.#ingest);
-    const watched = this.#telemetry.filter((item) => item.report.type === "log" || item.report.type === "metrics").map((item) => item.attemptId);
+    const watched = this.#telemetry.filter((item) => item.report.type === "log" || item.report.type === "metrics" || item.report.type === "progress").map((item) => item.attemptId);
     if (watched.length > 0) await this.client.query({ name: "sign-of-life", text: "update assignments set active_at = now() where attempt_id = any($1::text[]) and silence_limit_seconds is not null", values: [[...new Set(watched)]] });
     for (const { state, stage, attemptId } of this.#evaluations) {
       const found = findStage(state, stage)!;

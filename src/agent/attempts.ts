@@ -7,13 +7,14 @@ import type { RefusedLease } from "../protocol/messages.js";
 import type { AttemptHost } from "./attempt/attempt-host.js";
 import { runCleanup } from "./attempt/cleanup-attempt.js";
 import { runInProcess, type InProcessRunner } from "./attempt/in-process-attempt.js";
+import { runPreprocess } from "./attempt/preprocess-attempt.js";
 import { graceOf, runProgram } from "./attempt/program-attempt.js";
 import type { Outcome, RunningAttempt } from "./attempt/running-attempt.js";
 import type { Ledger } from "./journal/ledger.js";
 import { encodeRecord, type HeldAttempt, type StopOrder } from "./journal/records.js";
 
 /** What this agent can run (capabilityOf). */
-export const CAPABILITIES = ["command", "evaluate", "cleanup"] as const;
+export const CAPABILITIES = ["command", "evaluate", "cleanup", "preprocess"] as const;
 
 export interface Attempts {
   /** Runs a held attempt, or goes on with it. */
@@ -40,6 +41,7 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
   const run = (held: HeldAttempt): RunningAttempt => {
     if (runner !== null && runner.takes(held.assignment)) return runInProcess(host, held, runner);
     switch (held.assignment.kind) {
+      case "preprocess": return runPreprocess(host, held);
       case "cleanup": return runCleanup(host, held);
       case "command":
       case "evaluate": return runProgram(host, held);

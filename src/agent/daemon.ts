@@ -10,15 +10,18 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { AgentConfig } from "../config.js";
+import type { SessionId } from "../domain/ids.js";
 import { packagePath } from "../package-root.js";
-import { PROTOCOL_VERSION, type OpenSession, type Pool } from "../protocol/messages.js";
+import { PROTOCOL_VERSION, type Assignment, type OpenSession, type Pool } from "../protocol/messages.js";
 import { acquireDirectoryLock } from "../directory-lock.js";
-import { attemptDirectory } from "./attempt/attempt-directory.js";
+import { attemptDirectory, ownerOf } from "./attempt/attempt-directory.js";
 import type { AttemptHost } from "./attempt/attempt-host.js";
 import type { InProcessRunner } from "./attempt/in-process-attempt.js";
 import { hasLaunched } from "./attempt/launcher.js";
 import { CAPABILITIES, createAttempts } from "./attempts.js";
 import { controlPlaneClient, type ControlPlaneClient } from "./control-plane-client.js";
+import { removeOldDatasets, type DatasetSource } from "./data/dataset-fetch.js";
+import { removeStaleNotes } from "./data/kept-results.js";
 import { parseLabels, parsePools } from "./host/declaration.js";
 import { createGpuKeeper } from "./host/gpu-keeper.js";
 import { HOUSEKEEPING_EVERY_MS, removeOldAttempts } from "./host/housekeeping.js";
@@ -155,9 +158,15 @@ async function runAgent(options: RunOptions): Promise<Agent> {
 
   // ── attempts ──
   const attemptsRoot = join(directory, "attempts");
+  const datasetsRoot = join(directory, "datasets");
   const gpus = createGpuKeeper(config.TRAINYARD_NVIDIA_SMI, (pid) => attempts.owns(pid));
+  let sessionId: SessionId | null = null;
+  const registry: DatasetSource = {
+    resolve: (ref, signal) => client.resolveDataset({ ref, ...(sessionId === null ? {} : { sessionId }) }, signal),
+    content: (id, signal) => client.datasetContent(id, signal),
+  };
   const host: AttemptHost = {
-    journal, spool, log, attemptsRoot, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE,
+    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE,
     hostHasGpus: gpus.hostHasGpus, gpusTaken: gpus.taken, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
@@ -195,6 +204,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     links: { epoch, mode: config.TRAINYARD_AGENT_LINK, inbox, shipper, changed: (kind) => { link = kind; } },
     leases: { held: () => ledger.held(), gpus: gpus.report, draining: () => stopping === "drain" || stopping === "now" },
     async opened(opened, sentAt) {
+      sessionId = opened.sessionId;
       trust.renewed(sentAt, opened.leaseTtlMs);
       if (opened.watermark < spool.watermark) {
         log.error({ theirs: opened.watermark, ours: spool.watermark }, "the control plane has forgotten reports that it had committed; was its database restored from a backup? Those are gone here too; later ones follow");
@@ -224,6 +234,14 @@ async function runAgent(options: RunOptions): Promise<Agent> {
       return [];
     });
     if (removed.length > 0) log.info({ removed: removed.length }, "directories of old attempts removed");
+    const fetched = await removeOldDatasets({ datasetsRoot, keepDays: config.TRAINYARD_AGENT_KEEP_DAYS, now: Date.now() }).then(async (gone) => {
+      await removeStaleNotes({ datasetsRoot, attemptsRoot });
+      return gone;
+    }).catch((error: unknown) => {
+      log.warn({ err: error }, "fetched data sets could not be removed");
+      return [];
+    });
+    if (fetched.length > 0) log.info({ removed: fetched.length }, "data sets that nothing used removed");
   };
 
   // ── the end ──
@@ -264,9 +282,10 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   return { name, stop, done, connected, link: () => link, running: () => attempts.size };
 }
 
-function hasBegun(attemptsRoot: string, assignment: Parameters<typeof attemptDirectory>[1]): boolean {
+function hasBegun(attemptsRoot: string, assignment: Assignment): boolean {
   try {
-    return hasLaunched(attemptDirectory(attemptsRoot, assignment));
+    const directory = attemptDirectory(attemptsRoot, assignment);
+    return hasLaunched(directory) && (ownerOf(directory) ?? assignment.attemptId) === assignment.attemptId;
   } catch {
     return false; // names that make no path: it ends as soon as it is begun
   }

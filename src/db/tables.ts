@@ -2,7 +2,9 @@
 // of ours stay below 2^53).
 
 import type { ColumnType, Generated } from "kysely";
-import type { AgentId, AttemptId, CheckpointId, EvaluationId, PipelineId, SessionId, StageId, TokenId } from "../domain/ids.js";
+import type { DatasetColumn, DatasetStatistics } from "../domain/data/dataset.js";
+import type { DataFormat, DataTask } from "../domain/data/preprocess-params.js";
+import type { AgentId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SessionId, StageId, TokenId, UploadId } from "../domain/ids.js";
 import type { PipelineEventType } from "../domain/pipeline/events.js";
 import type { PipelineSpec, StageKind } from "../domain/pipeline/spec.js";
 import type { AttemptStatus, Failure, Json, Member, PipelineStatus, StageState, StageStatus } from "../domain/pipeline/state.js";
@@ -64,6 +66,17 @@ export interface Database {
     scores: JsonColumn<Record<string, number>>; sample_count: number; created_at: Date;
   };
   diagnoses: { attempt_id: AttemptId; cause: string; evidence: JsonColumn<string[]>; suggestion: string; created_at: Date };
+  dataset_names: { name: string; versions: number };
+  datasets: {
+    id: DatasetId; name: string; version: number; content_hash: string; format: DataFormat; rows: number; unreadable_rows: Generated<number>; size_bytes: number; columns: JsonColumn<DatasetColumn[]>;
+    statistics: NullableJson<DatasetStatistics>; sample: JsonColumn<Json[]>; tasks: DataTask[]; made_by_pipeline: PipelineId | null; made_by_stage: StageId | null;
+    made_by_attempt: AttemptId | null; created_by: string; created_at: Date;
+  };
+  dataset_files: {
+    dataset_id: DatasetId; agent_id: Generated<AgentId | "">; path: string; stage_id: StageId | null; attempt_id: AttemptId | null; changed_ms: number | null; seen_at: Date;
+  };
+  dataset_reads: { attempt_id: AttemptId; content_hash: string; stage_id: StageId; pipeline_id: PipelineId; path: string; size_bytes: number; read_at: Date };
+  uploads: { id: UploadId; name: string; size_bytes: number; content_hash: string; created_by: string; created_at: Date };
   retention_marks: { what: "points" | "logs" | "events"; finished_at: Date; pipeline_id: string; position: number };
   tokens: {
     id: TokenId; name: string; role: "viewer" | "operator" | "admin" | "agent"; hash: string; agent_name: string | null; created_by: string; created_at: Date;

@@ -54,6 +54,8 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   INVALID_CONDITION: { meaning: "The condition of a stage compares a fixed text.", action: "Refer to an output of an upstream stage." },
   SYNTAX: { meaning: "The file is no YAML or JSON.", action: "Correct the line that the command line shows." },
   UNKNOWN_STAGE: { meaning: "A cleanup stage names a stage the pipeline does not have.", action: "Correct the name." },
+  UNKNOWN_DATASET: { meaning: "A preprocess stage reads a data set, or a version of one, that is not registered and that no stage of the pipeline makes.", action: "Correct the name; the nearest one is given. Or register the data set first." },
+  UNKNOWN_FORMAT: { meaning: "The ending of a file says no data format.", action: "Rename it; the message lists the endings." },
   MORE_PROBLEMS: { meaning: "There are more problems than one answer lists.", action: "Correct those that are listed, and validate again." },
 };
 
@@ -68,6 +70,10 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   UNAVAILABLE: { meaning: "A store or another process is away for the moment.", action: "Send the same request again a little later, with the same requestId." },
   INTERNAL: { meaning: "A bug. Details stay in the server's log under the request id that the answer gives.", action: "Report it with that id." },
   STALE_LEASE: { meaning: "A report or renewal carries a fence that a newer attempt replaced, or one of an attempt that is over.", action: "Nothing: the agent stops that program by itself." },
+
+  PATH_REFUSED: { meaning: "A path lies outside the data directories of the host, once its symlinks are resolved.", action: "Move the file into one of them, or add its folder to TRAINYARD_DATA_DIRS there." },
+  FILE_NOT_FOUND: { meaning: "No file of that name, or none that the glob matches, lies in the data directories of the host.", action: "Check the path; files of one host are not on another." },
+  UNREADABLE_FILE: { meaning: "A data file cannot be read to its end: truncated, damaged, or of another format than its name says. The message names the last line that was read.", action: "Do what the message says; usually: copy the file again, or name its format." },
 
   PIPELINE_EXISTS: { meaning: "A pipeline with this id is stored already.", action: "Read it instead of submitting it again." },
   PIPELINE_OVER: { meaning: "The pipeline has ended; it can no longer be paused or cancelled.", action: "Retry it, or fork it from a stage." },
@@ -84,6 +90,19 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   REQUEST_ID_REUSED: { meaning: "The request id was used before, for a different request.", action: "Choose a new id for a new request; repeat an id only with the same one." },
   CHECKPOINT_PINNED: { meaning: "A pinned checkpoint is not deleted.", action: "Unpin it first." },
   CHECKPOINT_GONE: { meaning: "The checkpoint is deleted, or is being deleted by its agent.", action: "Choose another one of the stage." },
+
+  FILE_CHANGED: { meaning: "The file was changed while it was read, or is not what was uploaded.", action: "Register it again when whoever writes it has finished." },
+  ROWS_NOT_REACHABLE: { meaning: "The rows lie in a file that this server cannot read, and are not among those it keeps.", action: "Ask for the first rows, read the file on its host, or upload a copy and register it under the same name." },
+  DATASET_NOT_HERE: { meaning: "An agent asked for the content of a data set that the control plane cannot read.", action: "Upload the file, put it into a data directory of the control plane, or run the stage on the agent that has it." },
+
+  UPLOAD_NAME_REFUSED: { meaning: "The name of an uploaded file is no plain file name, or its ending says no data format.", action: "Give another with ?name=." },
+  UPLOAD_TOO_LARGE: { meaning: "The upload is larger than TRAINYARD_UPLOAD_LIMIT_BYTES.", action: "Compress or split it, raise the limit, or put the file into a data directory of the server." },
+  UPLOAD_HASH_MISMATCH: { meaning: "The bytes that came do not have the sha256 that was announced.", action: "Send the file again." },
+  UPLOAD_BROKEN_OFF: { meaning: "The sender went away, or its token ended, before the whole file had come. Nothing of it was kept.", action: "Send the file again." },
+  UPLOAD_STALLED: { meaning: "Nothing came from the sender for half a minute. Nothing of the file was kept.", action: "Send it again over a connection that holds." },
+  UPLOADS_BUSY: { meaning: "As many uploads are under way as the server takes at once.", action: "Send it again a little later." },
+  UPLOAD_NO_SPACE: { meaning: "The disk of the server's data directory has no room for the file.", action: "Free space, or move TRAINYARD_DATA_DIR to a larger disk." },
+  REQUEST_TIMEOUT: { meaning: "A request did not come whole within a minute.", action: "Send it again over a connection that holds." },
 
   INVALID_CURSOR: { meaning: "The cursor is none that this stream gave.", action: "Echo a cursor as it came, or leave it out." },
   BAD_REQUEST: { meaning: "The HTTP request cannot be read.", action: "Send what the API's documentation shows." },

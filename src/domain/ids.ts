@@ -12,13 +12,15 @@ export type CheckpointId = Id<"ckp">;
 export type EvaluationId = Id<"evl">;
 export type TokenId = Id<"tok">;
 export type SessionId = Id<"ses">;
+export type DatasetId = Id<"dst">;
+export type UploadId = Id<"upl">;
 
 interface Kinds {
-  pip: PipelineId; stg: StageId; att: AttemptId; agt: AgentId; ckp: CheckpointId; evl: EvaluationId; tok: TokenId; ses: SessionId;
+  pip: PipelineId; stg: StageId; att: AttemptId; agt: AgentId; ckp: CheckpointId; evl: EvaluationId; tok: TokenId; ses: SessionId; dst: DatasetId; upl: UploadId;
 }
 export type IdKind = keyof Kinds;
 
-const KINDS: ReadonlySet<string> = new Set(["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses"] satisfies IdKind[]);
+const KINDS: ReadonlySet<string> = new Set(["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses", "dst", "upl"] satisfies IdKind[]);
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 const PATTERN = /^([a-z]{3})_[0-9a-hjkmnp-tv-z]{26}$/;
 

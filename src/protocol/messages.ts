@@ -4,7 +4,9 @@
 //   P3. Every order (assign, stop, delete) may arrive several times; the agent's journal makes repetition harmless.
 
 import { z } from "zod";
-import type { AgentId, AttemptId, CheckpointId, PipelineId, SessionId, StageId } from "../domain/ids.js";
+import { DATA_FORMATS, DATA_TASKS } from "../domain/data/preprocess-params.js";
+import type { DatasetStatistics } from "../domain/data/dataset.js";
+import type { AgentId, AttemptId, CheckpointId, DatasetId, PipelineId, SessionId, StageId } from "../domain/ids.js";
 import { FAILURE_CODES, STAGE_KINDS } from "../domain/pipeline/spec.js";
 import type { Json } from "../domain/pipeline/state.js";
 
@@ -124,6 +126,18 @@ export const outcomeSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("REFUSED"), reason: z.string().max(2_000) }),
 ]);
 
+/** Facts of a data file, see domain/data/dataset.ts. */
+export const datasetFactsSchema = z.object({
+  format: z.enum(DATA_FORMATS),
+  contentHash: z.string().regex(/^[0-9a-f]{64}$/),
+  rows: z.number().int().nonnegative(),
+  sizeBytes: z.number().int().nonnegative(),
+  columns: z.array(z.object({ name: z.string().max(200), type: z.string().max(2_000), nullCount: z.number().int().nonnegative() })).max(2_000),
+  tasks: z.array(z.enum(DATA_TASKS)),
+  statistics: (z.json() as unknown as z.ZodType<DatasetStatistics, DatasetStatistics>).nullable(),
+  sample: z.array(json).max(20),
+});
+
 export const reportSchema = z.discriminatedUnion("type", [
   z.object({ ...ofAttempt, type: z.literal("started"), command: z.array(z.string()).nullable() }),
   z.object({ ...ofAttempt, type: z.literal("ended"), outcome: outcomeSchema }),
@@ -134,6 +148,10 @@ export const reportSchema = z.discriminatedUnion("type", [
   z.object({ ...ofAttempt, type: z.literal("checkpoint"), step: z.number().int(), path: z.string().max(4_096), sizeBytes: z.number().int().nonnegative().nullable() }),
   /** The answer to a delete order, also from cleanup stages. `error` null: the files are gone. */
   z.object({ ...ofAttempt, type: z.literal("checkpoint-deleted"), checkpointId: id<CheckpointId>("ckp"), freedBytes: z.number().int().nonnegative(), error: z.string().max(2_000).nullable() }),
+  /** A data file that the attempt made: `datasetId` follows from `name` and content. `path` is on this agent. */
+  z.object({ ...ofAttempt, type: z.literal("dataset"), datasetId: id<DatasetId>("dst"), name: z.string().min(1).max(300), path: z.string().max(4_096), facts: datasetFactsSchema }),
+  /** Data files that the attempt read, for lineage. */
+  z.object({ ...ofAttempt, type: z.literal("dataset-read"), files: z.array(z.object({ path: z.string().max(4_096), contentHash: z.string().regex(/^[0-9a-f]{64}$/), sizeBytes: z.number().int().nonnegative() })).max(1_000) }),
 ]);
 export type Report = z.infer<typeof reportSchema>;
 export type ReportType = Report["type"];
@@ -192,6 +210,26 @@ export function orderKey(order: Order): string {
 }
 
 /** HTTPS endpoints of the control plane for agents; all POST, JSON, `Authorization: Bearer <agent token>`. */
-export const AGENT_PATHS = { session: "/agent/v1/session", renew: "/agent/v1/renew", poll: "/agent/v1/poll", reports: "/agent/v1/reports", close: "/agent/v1/close" } as const;
+export const AGENT_PATHS = { session: "/agent/v1/session", renew: "/agent/v1/renew", poll: "/agent/v1/poll", reports: "/agent/v1/reports", close: "/agent/v1/close", dataset: "/agent/v1/dataset", datasetContent: "/agent/v1/dataset-content" } as const;
+
+/** Asks what `dataset:<name>[@<version>]` (or its id) stands for. */
+export const resolveDatasetSchema = z.object({ ref: z.string().min(1).max(400), /** Says which agent asks, where several share a token. */ sessionId: id<SessionId>("ses").optional() });
+export interface ResolvedDataset {
+  readonly datasetId: DatasetId;
+  readonly name: string;
+  readonly version: number;
+  readonly contentHash: string;
+  readonly sizeBytes: number;
+  readonly format: (typeof DATA_FORMATS)[number];
+  /** Whether the bytes are gzipped (text formats only). */
+  readonly gzip?: boolean;
+  /** Where the calling agent has it, by what it reported itself; null: nowhere known. */
+  readonly path: string | null;
+  /** Where others have it: the same file on a shared file system, or on the control plane's own host. */
+  readonly elsewhere?: readonly string[];
+  /** Whether the control plane can send the content: POST {datasetId} to `datasetContent`. */
+  readonly downloadable: boolean;
+}
+export const datasetContentSchema = z.object({ datasetId: id<DatasetId>("dst") });
 /** Body of a refused call (status 400, 401, 403, 409, 413, 503). */
 export interface AgentCallError { readonly code: string; readonly message: string; readonly retryable: boolean }

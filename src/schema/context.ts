@@ -5,6 +5,7 @@ import type { Authenticator, Principal } from "../access/authenticator.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
 import type { ServerConfig } from "../config.js";
 import type { Db } from "../db/database.js";
+import type { Registry } from "../registry/registry.js";
 import { createLoaders, type Loaders } from "./loaders.js";
 import type { EventTail } from "./streams/event-tail.js";
 
@@ -14,6 +15,7 @@ export interface SchemaDependencies {
   readonly controlPlane: ControlPlane;
   readonly wakeups: Wakeups;
   readonly authenticator: Authenticator;
+  readonly registry: Registry;
   /** The one reader of new events in this process. */
   readonly tail: EventTail;
   readonly log: Logger;

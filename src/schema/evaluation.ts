@@ -4,6 +4,7 @@ import { listPipelineEvaluations, type EvaluationRow } from "../db/telemetry/eva
 import { isId } from "../domain/ids.js";
 import { builder } from "./builder.js";
 import { Checkpoint } from "./checkpoint.js";
+import { Dataset } from "./dataset.js";
 import { Node, nodeKind } from "./node.js";
 import { Stage } from "./stage.js";
 
@@ -17,7 +18,11 @@ Evaluation.implement({
       type: Checkpoint, nullable: true, description: "Null when what was evaluated is no checkpoint of this pipeline.",
       resolve: (row, _args, { loaders }) => (row.checkpointId === null ? null : loaders.checkpoint.load(row.checkpointId)),
     }),
-    datasetName: t.exposeString("dataset", { nullable: true, description: "What it was evaluated on, by name." }),
+    dataset: t.field({
+      type: Dataset, nullable: true, description: "The registered data set it was evaluated on: the version that was named, or the newest of that time. Null when the name stands for none.",
+      resolve: (row, _args, { loaders }) => (row.dataset === null ? null : loaders.datasetByRef.load({ ref: row.dataset, at: row.createdAt })),
+    }),
+    datasetName: t.exposeString("dataset", { nullable: true, description: "What it was evaluated on, as the stage's params say." }),
     scores: t.expose("scores", { type: "JSON", description: "Name → number." }),
     sampleCount: t.expose("sampleCount", { type: "SafeInt", description: "0 when the program did not say." }),
     createdAt: t.expose("createdAt", { type: "DateTime" }),

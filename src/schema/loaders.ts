@@ -4,11 +4,13 @@
 import DataLoader from "dataloader";
 import { sql, type ReferenceExpression, type Selectable } from "kysely";
 import type { Db } from "../db/database.js";
+import { findDataset, readDatasets, readFiles, readMade, readRead, readReaders, readStatistics, type DatasetFile, type DatasetRow } from "../db/datasets.js";
 import { listCheckpoints, readCheckpoints, type CheckpointRow } from "../db/telemetry/checkpoints.js";
 import { listEvaluations, readEvaluations, type EvaluationRow } from "../db/telemetry/evaluations.js";
 import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
 import type { Database } from "../db/tables.js";
-import type { AgentId, AttemptId, CheckpointId, EvaluationId, PipelineId, StageId } from "../domain/ids.js";
+import { parseDatasetRef, type DatasetStatistics } from "../domain/data/dataset.js";
+import type { AgentId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, StageId } from "../domain/ids.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
 
 /** A pipeline without its specification, which may be large and is loaded when asked for. */
@@ -60,6 +62,18 @@ export function createLoaders({ db }: { readonly db: Db }) {
     evaluation: one<EvaluationId, EvaluationRow>((ids) => readEvaluations(db, ids), (row) => row.id),
     checkpointsOf: many<StageId, CheckpointRow>((ids) => listCheckpoints(db, ids), (row) => row.stageId),
     evaluationsOf: many<StageId, EvaluationRow>((ids) => listEvaluations(db, ids), (row) => row.stageId),
+    dataset: one<DatasetId, DatasetRow>((ids) => readDatasets(db, ids), (row) => row.id),
+    /** By what somebody wrote (parseDatasetRef), the newest version made until then where none is named. */
+    datasetByRef: new DataLoader<{ ref: string; at: Date }, DatasetRow | null, string>(
+      (keys) => Promise.all(keys.map(async ({ ref, at }) => {
+        const parsed = parseDatasetRef(ref);
+        return parsed === null ? null : findDataset(db, parsed, at);
+      })), { cacheKeyFn: ({ ref, at }) => `${at.getTime()} ${ref}`, maxBatchSize: 20 }),
+    statisticsOf: one<DatasetId, { id: DatasetId; statistics: DatasetStatistics | null }>((ids) => readStatistics(db, ids), (row) => row.id),
+    filesOf: many<DatasetId, DatasetFile>((ids) => readFiles(db, ids), (row) => row.datasetId),
+    readersOf: many<string, { contentHash: string; stageId: StageId }>((hashes) => readReaders(db, hashes), (row) => row.contentHash),
+    datasetsMade: many<StageId, DatasetRow & { stageId: StageId }>((ids) => readMade(db, ids), (row) => row.stageId),
+    datasetsRead: many<StageId, DatasetRow & { stageId: StageId }>((ids) => readRead(db, ids), (row) => row.stageId),
     progressOf: new DataLoader<StageId, StageProgress | null>(async (ids) => {
       const found = await readProgress(db, ids);
       return ids.map((id) => found.get(id) ?? null);

@@ -5,7 +5,7 @@ import { builder } from "./builder.js";
 import type { Context } from "./context.js";
 
 /** Kind of id → type. */
-const TYPE_OF_KIND: Readonly<Record<string, string>> = { pip: "Pipeline", stg: "Stage", att: "Attempt", agt: "Agent", ckp: "Checkpoint", evl: "Evaluation" };
+const TYPE_OF_KIND: Readonly<Record<string, string>> = { pip: "Pipeline", stg: "Stage", att: "Attempt", agt: "Agent", ckp: "Checkpoint", evl: "Evaluation", dst: "Dataset" };
 
 export interface NodeShape { readonly id: string }
 

@@ -6,13 +6,13 @@ import type { NeededRole } from "../access/roles.js";
 /** Least role → fields, separated by spaces, by type. */
 export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
   Query: {
-    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations validatePipeline",
+    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset validatePipeline",
     admin: "tokens audit",
   },
   Mutation: {
     operator:
       "submitPipeline cancelPipeline pausePipeline resumePipeline retryPipeline retryStage cancelStage approveStage forkPipeline " +
-      "drainAgent undrainAgent pinCheckpoint unpinCheckpoint deleteCheckpoint",
+      "drainAgent undrainAgent pinCheckpoint unpinCheckpoint deleteCheckpoint registerDataset",
     admin: "createToken revokeToken",
   },
   Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs" },
@@ -25,7 +25,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   Stage: {
     viewer:
       "id name kind status pipeline dependsOn queue priority params outputs attempts waitReasons progress error reason startedAt finishedAt " +
-      "metricNames metrics checkpoints evaluations logs",
+      "metricNames metrics checkpoints evaluations logs datasetsMade datasetsRead",
   },
   Progress: { viewer: "step totalSteps etaSeconds" },
   StageError: { viewer: "code message hint exitCode logTail" },
@@ -35,7 +35,15 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   MetricPoint: { viewer: "step at value nonFinite" },
   LogSlice: { viewer: "fromByte toByte text skippedBytes totalBytes" },
   Checkpoint: { viewer: "id stage step path host sizeBytes metrics isBest isPinned deletedAt createdAt" },
-  Evaluation: { viewer: "id stage checkpoint datasetName scores sampleCount createdAt" },
+  Evaluation: { viewer: "id stage checkpoint dataset datasetName scores sampleCount createdAt" },
+  Dataset: {
+    viewer: "id name version path format contentHash rows unreadableRows sizeBytes columns tasks suitableFor statistics preview page files madeBy readBy versions createdBy createdAt",
+  },
+  DatasetColumn: { viewer: "name type nullCount" },
+  DatasetFile: { viewer: "host path seenAt" },
+  DatasetPage: { viewer: "rows from source note" },
+  DatasetConnection: { viewer: "edges pageInfo" },
+  DatasetEdge: { viewer: "node cursor" },
   Agent: { viewer: "id name status labels queues pools gpus versions runMode draining running lastHeartbeatAt" },
   AgentQueue: { viewer: "name concurrency running" },
   AgentPool: { viewer: "queues concurrency running" },
@@ -52,6 +60,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   PipelinePayload: { operator: "pipeline cursor" },
   AgentPayload: { operator: "agent" },
   CheckpointPayload: { operator: "checkpoint" },
+  RegisterDatasetPayload: { operator: "dataset" },
   CreateTokenPayload: { admin: "token secret" },
   TokenPayload: { admin: "token" },
   // Also what a viewer reads whose mutation was refused.

@@ -6,7 +6,6 @@ import { InvalidInputError, NotFoundError } from "../domain/errors.js";
 import { isId, type PipelineId } from "../domain/ids.js";
 import { buildDag, layersOf } from "../domain/pipeline/dag.js";
 import { PIPELINE_STATUSES, STAGE_STATUSES, type Json, type PipelineState } from "../domain/pipeline/state.js";
-import { validateSpec } from "../domain/pipeline/validate.js";
 import { builder } from "./builder.js";
 import type { Context } from "./context.js";
 import { Conflict, Forbidden, InvalidInput, memberOf, NotFound } from "./domain-error.js";
@@ -17,6 +16,7 @@ import { audited, type Actor } from "./mutation.js";
 import { Node, nodeKind } from "./node.js";
 import { decodeListCursor, encodeListCursor, pageOf, PageInfo, readPageArgs, type ConnectionShape } from "./paging.js";
 import { Stage } from "./stage.js";
+import { validateFor } from "./validation.js";
 
 export const PipelineStatus = builder.enumType("PipelineStatus", { description: "COMPLETED, FAILED and CANCELLED are ends; a retry opens a FAILED or CANCELLED pipeline again.", values: PIPELINE_STATUSES });
 
@@ -157,7 +157,7 @@ builder.mutationField("submitPipeline", (t) => t.field({
     run: async ({ input }: SubmitArgs, { principal, auditRow }, context) => {
       const requestId = input.requestId ?? null;
       if (requestId !== null && (requestId === "" || requestId.length > 200)) throw invalid("requestId", "A request id has 1 to 200 characters.", "Use a UUID.");
-      const { spec, problems } = validateSpec(input.spec);
+      const { spec, problems } = await validateFor(context.deps, input.spec);
       if (spec === null) throw new InvalidInputError("The specification cannot be accepted; each place that is wrong is named in `problems`.", problems);
       return moved(await context.deps.controlPlane.submit({ spec, by: principal.name, request: requestId === null ? null : { tokenId: principal.tokenId, requestId }, audit: auditRow() }), context);
     },

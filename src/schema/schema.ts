@@ -15,6 +15,7 @@ import "./metric.js";
 import "./log.js";
 import "./checkpoint.js";
 import "./evaluation.js";
+import "./dataset.js";
 import "./agent.js";
 import "./queue.js";
 import "./token.js";

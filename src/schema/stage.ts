@@ -7,6 +7,7 @@ import { Attempt, StageError } from "./attempt.js";
 import { builder } from "./builder.js";
 import { Checkpoint } from "./checkpoint.js";
 import type { Context } from "./context.js";
+import { Dataset } from "./dataset.js";
 import { Evaluation } from "./evaluation.js";
 import type { StageRow } from "./loaders.js";
 import { Node, nodeKind } from "./node.js";
@@ -63,6 +64,8 @@ Stage.implement({
     finishedAt: t.field({ type: "DateTime", nullable: true, resolve: ({ phase }) => ("finishedAt" in phase ? new Date(phase.finishedAt) : null) }),
     checkpoints: t.field({ type: [Checkpoint], description: "By step.", resolve: async (row, _args, { loaders }) => [...(await loaders.checkpointsOf.load(row.id))] }),
     evaluations: t.field({ type: [Evaluation], resolve: async (row, _args, { loaders }) => [...(await loaders.evaluationsOf.load(row.id))] }),
+    datasetsMade: t.field({ type: [Dataset], description: "Data sets that its attempts made, or found made already; by name.", resolve: async (row, _args, { loaders }) => [...(await loaders.datasetsMade.load(row.id))] }),
+    datasetsRead: t.field({ type: [Dataset], description: "Registered data sets whose content its attempts read; by name.", resolve: async (row, _args, { loaders }) => [...(await loaders.datasetsRead.load(row.id))] }),
   }),
 });
 nodeKind("stg", (id, { loaders }) => (isId("stg", id) ? loaders.stage.load(id) : Promise.resolve(null)));

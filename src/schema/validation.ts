@@ -2,7 +2,9 @@
 
 import type { Problem as ProblemShape } from "../domain/errors.js";
 import { validateSpec, type Validation } from "../domain/pipeline/validate.js";
+import { unknownDatasets } from "../registry/unknown-datasets.js";
 import { builder } from "./builder.js";
+import type { SchemaDependencies } from "./context.js";
 
 export const ProblemSeverity = builder.enumType("ProblemSeverity", {
   description: "An ERROR prevents the submission, a WARNING does not.",
@@ -20,6 +22,14 @@ export const Problem = builder.objectRef<ProblemShape>("Problem").implement({
   }),
 });
 
+/** What can be known wrong with a specification by itself, and with what it names of this server. */
+export async function validateFor({ db }: Pick<SchemaDependencies, "db">, input: unknown): Promise<Validation> {
+  const found = validateSpec(input);
+  if (found.spec === null) return found;
+  const unknown = await unknownDatasets(db, found.spec);
+  return unknown.length === 0 ? found : { ...found, spec: null, problems: [...found.problems, ...unknown] };
+}
+
 const ValidationReport = builder.objectRef<Validation>("ValidationReport").implement({
   description: "What a submission of the specification would say.",
   fields: (t) => ({
@@ -36,5 +46,5 @@ builder.queryField("validatePipeline", (t) => t.field({
   type: ValidationReport,
   description: "Everything that can be known wrong with a specification. Takes and stores nothing.",
   args: { spec: t.arg({ type: "JSON", required: true }) },
-  resolve: (_root, { spec }) => validateSpec(spec),
+  resolve: (_root, { spec }, { deps }) => validateFor(deps, spec),
 }));

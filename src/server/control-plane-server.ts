@@ -1,5 +1,6 @@
 // One control-plane process: the actors, GraphQL, the agents' endpoints and the figures for Prometheus over one database, behind one HTTP server.
 
+import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import { createAuthenticator } from "../access/authenticator.js";
 import { startActors } from "../actors/actors.js";
@@ -7,11 +8,15 @@ import type { CommittedBatch } from "../actors/engine.js";
 import type { ServerConfig } from "../config.js";
 import { openDatabase, type Db } from "../db/database.js";
 import { queueOf } from "../domain/pipeline/spec.js";
+import { createRegistry } from "../registry/registry.js";
+import { createUploads, type Uploads } from "../registry/uploads.js";
+import { createAgentDatasets } from "./agent-datasets.js";
 import { agentEndpoints } from "./agent-endpoints.js";
 import { createGraphql } from "./graphql.js";
 import { createHttpServer } from "./http.js";
 import { createMetrics, type Metrics } from "./prometheus.js";
 import { createReadiness } from "./readiness.js";
+import { uploadEndpoint } from "./upload-endpoint.js";
 
 export interface ControlPlaneServer {
   /** The GraphQL endpoint. */
@@ -23,6 +28,7 @@ export interface ControlPlaneServer {
 }
 
 const QUEUES_EVERY_MS = 5_000;
+const SWEEP_UPLOADS_EVERY_MS = 3_600_000;
 
 /** Starts on a migrated database; `config.DATABASE_URL` must be set. */
 export async function startControlPlaneServer({ config, log }: { config: ServerConfig; log: Logger }): Promise<ControlPlaneServer> {
@@ -39,21 +45,32 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
     observe: (batch) => record(metrics, batch),
   });
   const authenticator = createAuthenticator({ db: database.db, log });
-  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, log, config });
+  const dataDir = resolve(config.TRAINYARD_DATA_DIR);
+  const uploadsDir = join(dataDir, "uploads");
+  const uploads = createUploads({ db: database.db, folder: uploadsDir, limitBytes: config.TRAINYARD_UPLOAD_LIMIT_BYTES });
+  // What the embedded agent's stages make lies here too: its rows can be shown, but it is registered by the stage alone.
+  const registry = createRegistry({ db: database.db, uploads, dataDirs: [...new Set([...config.TRAINYARD_DATA_DIRS, uploadsDir])], shownDirs: [join(dataDir, "agent", "attempts")] });
+  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, log, config });
   const http = createHttpServer({
-    graphql, metrics, config, log, readiness: createReadiness({ db: database.db }), agents: agentEndpoints({ gateway: actors.gateway, authenticator, log }),
+    graphql, metrics, config, log, readiness: createReadiness({ db: database.db }), uploads: uploadEndpoint({ db: database.db, uploads, authenticator, log }),
+    agents: agentEndpoints({ gateway: actors.gateway, datasets: createAgentDatasets({ db: database.db, registry }), authenticator, log }),
   });
   const depths = setInterval(() => void readQueues(database.db).then((queues) => metrics.queues(queues)).catch((error: unknown) => log.debug({ err: error }, "queue depths could not be read")), QUEUES_EVERY_MS);
+
+  const sweeping = setInterval(() => void sweep(uploads, log), SWEEP_UPLOADS_EVERY_MS).unref();
 
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> => closing ??= (async () => {
     clearInterval(depths);
+    clearInterval(sweeping);
     await http.close();
+    await registry.stop();
     await actors.stop();
     authenticator.stop();
     await database.close();
   })();
   try {
+    await sweep(uploads, log);
     const { url, wsUrl, port } = await http.listen();
     if (!isLoopback(config.TRAINYARD_HOST) && config.TRAINYARD_TLS_CERT === undefined) {
       log.warn({ host: config.TRAINYARD_HOST }, "listening beyond loopback without TLS: tokens travel readable unless a proxy in front ends TLS; set TRAINYARD_TLS_CERT and TRAINYARD_TLS_KEY otherwise");
@@ -64,6 +81,12 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
     await close();
     throw error;
   }
+}
+
+/** Removes what broken uploads left. Never fails: without its folder the server can do everything but take uploads, and each of those says why. */
+async function sweep(uploads: Uploads, log: Logger): Promise<void> {
+  await uploads.sweep().then((removed) => { if (removed > 0) log.info({ removed }, "leftovers of broken uploads were removed"); },
+    (error: unknown) => log.warn({ err: error }, "the folder of uploads could not be looked through"));
 }
 
 function record(metrics: Metrics, batch: CommittedBatch): void {

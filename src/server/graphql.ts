@@ -12,6 +12,7 @@ import type { Authenticator } from "../access/authenticator.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
 import type { ServerConfig } from "../config.js";
 import type { Db } from "../db/database.js";
+import type { Registry } from "../registry/registry.js";
 import { maskError, maskResult } from "../schema/api-errors.js";
 import { createContext, type Caller, type Context, type SchemaDependencies } from "../schema/context.js";
 import { DOCUMENT_LIMITS, documentLimitsRule, priceProblem } from "../schema/document-limits.js";
@@ -26,6 +27,7 @@ export interface GraphqlDependencies {
   readonly controlPlane: ControlPlane;
   readonly wakeups: Wakeups;
   readonly authenticator: Authenticator;
+  readonly registry: Registry;
   readonly log: Logger;
   readonly config: Pick<ServerConfig, "TRAINYARD_UNRESPONSIVE_AFTER_MS" | "TRAINYARD_LEASE_TTL_MS" | "TRAINYARD_CORS_ORIGINS">;
   /** A Bookmark goes out when a stream was quiet for this long; default 15 s. */

@@ -1,8 +1,9 @@
-// The HTTP server: who asks, how much they may send, and where it goes. GraphQL on /graphql, agents under /agent/v1, /healthz, /readyz, /metrics.
+// The HTTP server: who asks, how much they may send, and where it goes. GraphQL on /graphql, agents under /agent/v1, uploads under /data/v1, /healthz, /readyz, /metrics.
 //   H1. A body above the limit is refused before anything parses it, by its announced length and by counted bytes.
 //   H2. A token that is presented must be good: otherwise 401, whatever is asked. Without one, each field decides.
 //   H3. An answer is written at the reader's pace. A reader of an event stream that takes nothing for 30 s is cut off; it resumes from its cursor.
 //   H4. What a revoked token holds open ends within a second.
+//   H5. A request must have come whole within a minute; only uploads may take longer, and look themselves after senders that stand still.
 
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -24,6 +25,8 @@ export interface HttpServerOptions {
   readonly graphql: Graphql;
   /** Answers the agents' requests; false: not one of theirs. */
   readonly agents?: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Answers uploads of data files; false: none. */
+  readonly uploads?: (request: IncomingMessage, response: ServerResponse, requestId: string) => boolean;
   readonly readiness: () => Promise<Readiness>;
   readonly metrics: Metrics;
   readonly config: Pick<ServerConfig, "TRAINYARD_HOST" | "TRAINYARD_PORT" | "TRAINYARD_PUBLIC_URL" | "TRAINYARD_TLS_CERT" | "TRAINYARD_TLS_KEY" | "TRAINYARD_BODY_LIMIT_BYTES">;
@@ -31,6 +34,8 @@ export interface HttpServerOptions {
   readonly webSocketLimits?: Partial<WebSocketLimits>;
   /** H3, in milliseconds; default 30,000. */
   readonly stalledAfterMs?: number;
+  /** H5, in milliseconds; default 60,000. */
+  readonly wholeRequestMs?: number;
 }
 
 export interface HttpServer {
@@ -43,6 +48,9 @@ export interface HttpServer {
 }
 
 const STALLED_AFTER_MS = 30_000;
+/** H5. */
+const WHOLE_REQUEST_MS = 60_000;
+const SILENT_CONNECTION_MS = 120_000;
 /** Answers under way at the end get this long. */
 const CLOSE_PATIENCE_MS = 2_000;
 /** How long a refused body is still read and dropped, so that its sender gets to read the refusal. */
@@ -55,11 +63,12 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     ? { cert: readFileSync(config.TRAINYARD_TLS_CERT), key: readFileSync(config.TRAINYARD_TLS_KEY) } : null;
   const server: Server = tls === null ? createServer() : createTlsServer(tls);
   server.headersTimeout = 15_000;
-  server.requestTimeout = 60_000;
-  server.timeout = 120_000; // a connection on which nothing moves; event streams carry a ping every 12 s
+  server.requestTimeout = 0; // H5 is kept below, request by request
+  server.timeout = SILENT_CONNECTION_MS; // a connection on which nothing moves; event streams carry a ping every 12 s
   const streams = new Set<ServerResponse>();
   const webSocket = attachWebSocket(server, graphql, { ...(options.webSocketLimits === undefined ? {} : { limits: options.webSocketLimits }), onCount: (open) => metrics.subscriptions("websocket", open) });
 
+  server.on("checkContinue", (request, response) => server.emit("request", request, response)); // uploads are judged before they are asked for
   server.on("request", (request, response) => {
     const begun = performance.now();
     const requestId = randomUUID();
@@ -67,6 +76,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     response.setHeader("x-content-type-options", "nosniff");
     const path = pathOf(request);
     const route = routeOf(path);
+    if (route !== UPLOADS_ROUTE) {
+      if (request.headers.expect !== undefined) response.writeContinue();
+      bound(request, response, options.wholeRequestMs ?? WHOLE_REQUEST_MS);
+    }
     response.once("close", () => metrics.httpRequest(route, response.statusCode, (performance.now() - begun) / 1_000));
     answer(path, request, response, requestId).catch((error: unknown) => {
       log.error({ err: error, requestId, route }, "a request met an unexpected error");
@@ -87,7 +100,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       }
       case "/metrics": return answerMetrics(request, response);
       default:
-        if (options.agents?.(request, response) === true) return;
+        if (options.agents?.(request, response) === true || options.uploads?.(request, response, requestId) === true) return;
         refuse(response, 404, "NOT_FOUND", `There is nothing at ${path.slice(0, 100)}. The GraphQL endpoint is ${GRAPHQL_PATH}.`);
     }
   }
@@ -103,6 +116,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     const caller: Caller = { principal: identified, requestId, address: request.socket.remoteAddress ?? null };
     const method = request.method ?? "GET";
     let answered: Response;
+    request.socket.setTimeout(0); // a file that is being registered is read for as long as it takes
     try {
       answered = await graphql.fetch(`http://localhost${request.url}`, {
         method, headers: headersOf(request), signal: gone.signal, ...(method === "GET" || method === "HEAD" ? {} : { body: body as unknown as BodyInit }),
@@ -110,6 +124,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     } catch (error) {
       if (gone.signal.aborted) return; // nobody is there to be answered
       throw error;
+    } finally {
+      request.socket.setTimeout(SILENT_CONNECTION_MS);
     }
     answered.headers.forEach((value, name) => response.setHeader(name, value));
     if (!(answered.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
@@ -204,7 +220,24 @@ function pathOf(request: IncomingMessage): string | null {
 /** For metrics: a few names, whatever is asked for. */
 function routeOf(path: string | null): string {
   if (path === GRAPHQL_PATH || path === "/healthz" || path === "/readyz" || path === "/metrics") return path;
-  return path?.startsWith("/agent/v1/") === true ? "/agent/v1" : "other";
+  if (path?.startsWith("/agent/v1/") === true) return "/agent/v1";
+  return path?.startsWith(`${UPLOADS_ROUTE}/`) === true ? UPLOADS_ROUTE : "other";
+}
+const UPLOADS_ROUTE = "/data/v1";
+
+/** H5. */
+function bound(request: IncomingMessage, response: ServerResponse, withinMs: number): void {
+  if (request.complete) return;
+  const timer = setTimeout(() => {
+    if (request.complete) return;
+    if (!response.headersSent) {
+      response.setHeader("connection", "close");
+      refuse(response, 408, "REQUEST_TIMEOUT", `The request did not come whole within ${withinMs / 1_000} s. Send it again.`);
+    }
+    setTimeout(() => request.socket.destroy(), DRAIN_MS).unref();
+  }, withinMs).unref();
+  request.once("close", () => clearTimeout(timer));
+  request.once("end", () => clearTimeout(timer));
 }
 
 function wantsPage(request: IncomingMessage): boolean {

@@ -59,6 +59,21 @@ test.skipIf(!redisIsHere)("FLUSHALL costs seconds and nothing else", async () =>
   expect(world.agent.link()).toBe("streams");
 });
 
+test.skipIf(!redisIsHere)("after FLUSHALL the agent asks for what is outstanding at once, and does not wait until it is published again", async () => {
+  const redis = await startOwnRedis();
+  onTestFinished(() => redis.stop());
+  const { peer, agent } = await startAgentWorld({ peer: { redis: { url: redis.url, prefix: "own" }, republishAfterMs: 600_000 } });
+  await peer.until(() => agent.link() === "streams", "the streams link");
+  const admin = await connectRedis({ url: redis.url, username: null, password: null }, { silenceMs: 5_000 });
+  onTestFinished(() => admin.close());
+  await peer.until(() => peer.polls() > 0, "the first look at what is outstanding");
+  await expect.poll(() => admin.command(["CLIENT", "LIST"])).toMatch(/ flags=b.* cmd=xreadgroup/);
+  const polls = peer.polls();
+  await admin.command(["FLUSHALL"]);
+  await peer.until(() => peer.polls() > polls, "the agent to ask over HTTPS", 3_000);
+  expect(agent.link()).toBe("streams");
+});
+
 test.skipIf(!redisIsHere)("a killed and restarted Redis costs seconds: HTTPS steps in and streams come back", async () => {
   const world = await worldOnOwnRedis();
   await survives(world, async () => {

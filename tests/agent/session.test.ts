@@ -73,7 +73,7 @@ test("it tells what it has: pools, labels, capabilities, versions, and the same 
   await first.stop("detach");
   const second = await startTestAgent(peer.url, directory, { settings });
   await second.connected;
-  expect(peer.sessions[0]).toMatchObject({ name: "test", pools: [{ queues: ["training"], concurrency: 2 }], labels: { zone: 3 }, capabilities: ["command", "evaluate", "cleanup"], runMode: "LOCAL", address: "10.0.0.5", versions: { node: process.versions.node, agent: expect.any(String) } });
+  expect(peer.sessions[0]).toMatchObject({ name: "test", pools: [{ queues: ["training"], concurrency: 2 }], labels: { zone: 3 }, capabilities: ["command", "evaluate", "cleanup", "preprocess"], runMode: "LOCAL", address: "10.0.0.5", versions: { node: process.versions.node, agent: expect.any(String) } });
   expect(peer.sessions[1]?.epoch).toBe(peer.sessions[0]?.epoch);
   expect(peer.sessions[1]?.instance).not.toBe(peer.sessions[0]?.instance);
 });

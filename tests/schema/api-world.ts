@@ -1,13 +1,21 @@
-// The whole API over a real world: actors, database, HTTP and WebSocket on a free port, a token of each role.
+// The whole API over a real world: actors, database, HTTP and WebSocket on a free port, data directories, a token of each role.
+import { mkdirSync, mkdtempSync } from "node:fs";
+import { join } from "node:path";
 import { createClient, type Client, type SubscribePayload } from "graphql-ws";
+import { inject } from "vitest";
 import WebSocket from "ws";
 import { createAuthenticator, type Authenticator } from "../../src/access/authenticator.js";
 import { ROLES, type Role } from "../../src/access/roles.js";
 import { createToken } from "../../src/access/tokens.js";
+import { createRegistry, type Registry } from "../../src/registry/registry.js";
+import { createUploads, type Uploads } from "../../src/registry/uploads.js";
+import { agentEndpoints } from "../../src/server/agent-endpoints.js";
+import { createAgentDatasets } from "../../src/server/agent-datasets.js";
 import { createGraphql, type Graphql, type GraphqlDependencies } from "../../src/server/graphql.js";
 import { createHttpServer, type HttpServer, type HttpServerOptions } from "../../src/server/http.js";
 import { createMetrics } from "../../src/server/prometheus.js";
 import { createReadiness } from "../../src/server/readiness.js";
+import { uploadEndpoint } from "../../src/server/upload-endpoint.js";
 import { silent, startWorld, type World } from "../support/world.js";
 
 export interface Answer<Data = any> {
@@ -21,6 +29,10 @@ export interface Api {
   readonly graphql: Graphql;
   readonly http: HttpServer;
   readonly authenticator: Authenticator;
+  readonly registry: Registry;
+  readonly uploads: Uploads;
+  /** Folder of its own; `data` in it is the one data directory, `uploads` holds uploads, `agent/attempts` what an agent here would make. */
+  readonly folder: string;
   readonly url: string;
   readonly wsUrl: string;
   readonly tokens: Readonly<Record<Role, string>>;
@@ -35,20 +47,29 @@ export interface Api {
 
 export interface ApiOptions extends Partial<Pick<GraphqlDependencies, "bookmarkEveryMs" | "tail" | "log" | "controlPlane">> {
   readonly cors?: string[];
-  readonly http?: Partial<Pick<HttpServerOptions, "webSocketLimits" | "stalledAfterMs">> & { readonly bodyLimit?: number; readonly publicUrl?: string };
+  readonly http?: Partial<Pick<HttpServerOptions, "webSocketLimits" | "stalledAfterMs" | "wholeRequestMs">> & { readonly uploadLimit?: number; readonly uploadsAtOnce?: number; readonly uploadReserve?: number } & { readonly bodyLimit?: number; readonly publicUrl?: string };
 }
 
 export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const world = await startWorld();
   const { db } = world.database;
   const authenticator = createAuthenticator({ db, log: silent });
+  const { bodyLimit, publicUrl, uploadLimit, uploadsAtOnce, uploadReserve, ...httpOptions } = options.http ?? {};
+  const folder = mkdtempSync(join(inject("runFolder"), "api-"));
+  for (const name of ["data", "uploads", "agent/attempts"]) mkdirSync(join(folder, name), { recursive: true });
+  const uploads = createUploads({
+    db, folder: join(folder, "uploads"), limitBytes: uploadLimit ?? 1_073_741_824,
+    ...(uploadsAtOnce === undefined ? {} : { atOnce: uploadsAtOnce }), ...(uploadReserve === undefined ? {} : { reserveBytes: uploadReserve }),
+  });
+  const registry = createRegistry({ db, uploads, dataDirs: [join(folder, "data"), join(folder, "uploads")], shownDirs: [join(folder, "agent", "attempts")] });
   const graphql = createGraphql({
-    db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
+    registry, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
     config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 45_000, TRAINYARD_LEASE_TTL_MS: 600_000, TRAINYARD_CORS_ORIGINS: options.cors ?? [] }, ...options,
   });
-  const { bodyLimit, publicUrl, ...httpOptions } = options.http ?? {};
   const http = createHttpServer({
     graphql, readiness: createReadiness({ db }), metrics: createMetrics(), log: options.log ?? silent, ...httpOptions,
+    uploads: uploadEndpoint({ db, uploads, authenticator, log: silent, ...(httpOptions.stalledAfterMs === undefined ? {} : { stalledAfterMs: httpOptions.stalledAfterMs }) }),
+    agents: agentEndpoints({ gateway: world.actors.gateway, datasets: createAgentDatasets({ db, registry }), authenticator, log: silent }),
     config: { TRAINYARD_HOST: "127.0.0.1", TRAINYARD_PORT: 0, TRAINYARD_BODY_LIMIT_BYTES: bodyLimit ?? 1_048_576, TRAINYARD_PUBLIC_URL: publicUrl, TRAINYARD_TLS_CERT: undefined, TRAINYARD_TLS_KEY: undefined },
   });
   const { url, wsUrl } = await http.listen();
@@ -57,7 +78,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const clients: Client[] = [];
 
   const api: Api = {
-    world, graphql, http, authenticator, url, wsUrl, tokens,
+    world, graphql, http, authenticator, registry, uploads, folder, url, wsUrl, tokens,
     async ask(who, query, variables) {
       const response = await fetch(url, {
         method: "POST", body: JSON.stringify({ query, variables }),
@@ -78,6 +99,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     async stop() {
       for (const client of clients) await client.dispose();
       await http.close();
+      await registry.stop();
       authenticator.stop();
       await world.stop();
     },

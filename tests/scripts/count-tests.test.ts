@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { packagePath } from "../../src/package-root.js";
 
-function count(results: unknown): Promise<{ code: number; lastLine: string; text: string }> {
-  const file = join(mkdtempSync(join(inject("runFolder"), "count-")), "results.json");
-  if (results !== null) writeFileSync(file, JSON.stringify(results));
+/** `results` of as many files; null: a file that is not there. */
+function count(...results: unknown[]): Promise<{ code: number; lastLine: string; text: string }> {
+  const folder = mkdtempSync(join(inject("runFolder"), "count-"));
+  const files = results.map((_, index) => join(folder, `results-${index}.json`));
+  results.forEach((result, index) => { if (result !== null) writeFileSync(files[index]!, JSON.stringify(result)); });
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [packagePath("scripts/count-tests.mjs"), file], (_, text) => resolve({ code: child.exitCode ?? -1, lastLine: text.trimEnd().split("\n").at(-1)!, text }));
+    const child = execFile(process.execPath, [packagePath("scripts/count-tests.mjs"), ...files], (_, text) => resolve({ code: child.exitCode ?? -1, lastLine: text.trimEnd().split("\n").at(-1)!, text }));
   });
 }
 
@@ -30,4 +32,10 @@ test("a file that could not be loaded counts as a failure", async () => {
 
 test("no results at all are a failure", async () => {
   expect(await count(null)).toMatchObject({ code: 1, lastLine: "0 passed, 1 failed" });
+});
+
+test("the results of several runs are counted together, and a missing one is a failure", async () => {
+  const results = { testResults: [suite("passed", "passed", "passed")] };
+  expect(await count(results, results)).toMatchObject({ code: 0, lastLine: "4 passed, 0 failed" });
+  expect(await count(results, null)).toMatchObject({ code: 1, lastLine: "2 passed, 1 failed" });
 });

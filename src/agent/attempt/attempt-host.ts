@@ -1,6 +1,7 @@
 // What every attempt needs from the agent around it, as one record.
 
 import type { Logger } from "pino";
+import type { DatasetSource } from "../data/dataset-fetch.js";
 import type { Journal } from "../journal/journal.js";
 import type { Spool } from "../journal/spool.js";
 
@@ -10,6 +11,11 @@ export interface AttemptHost {
   readonly log: Logger;
   /** Absolute and real. */
   readonly attemptsRoot: string;
+  /** Absolute folders in which preprocess stages find their input, besides the attempts'. */
+  readonly dataDirectories: readonly string[];
+  /** Absolute: data sets fetched from the control plane, and notes on what earlier preprocess attempts made. */
+  readonly datasetsRoot: string;
+  readonly registry: DatasetSource;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly inheritedVariables: readonly string[];
   readonly secretsFile: string | undefined;

@@ -3,20 +3,19 @@
 import { deleteCheckpointFiles } from "../telemetry/checkpoint-files.js";
 import type { HeldAttempt } from "../journal/records.js";
 import type { AttemptHost } from "./attempt-host.js";
-import type { Outcome, RunningAttempt } from "./running-attempt.js";
+import { runInside } from "./inside-attempt.js";
+import type { RunningAttempt } from "./running-attempt.js";
 
 /** Runs the attempt. A stop takes effect between two checkpoints. */
 export function runCleanup(host: AttemptHost, held: HeldAttempt): RunningAttempt {
   const { attemptId, fence, deletions } = held.assignment;
-  let stopped: Outcome | null = null;
-  let silent = false;
-  const run = async (): Promise<void> => {
+  return runInside(host, async (asked) => {
     if (!held.started) await host.spool.append([{ attemptId, fence, at: Date.now(), type: "started", command: null }]);
     let deleted = 0;
     let freedBytes = 0;
     const failed: string[] = [];
     for (const { checkpointId, path } of deletions) {
-      if (stopped !== null || silent) break;
+      if (asked.stopped !== null || asked.silent) break;
       let freed = 0;
       let error: string | null = null;
       try {
@@ -27,20 +26,9 @@ export function runCleanup(host: AttemptHost, held: HeldAttempt): RunningAttempt
         error = (thrown as Error).message.slice(0, 2_000);
         failed.push(checkpointId);
       }
-      if (!silent) await host.spool.append([{ attemptId, fence, at: Date.now(), type: "checkpoint-deleted", checkpointId, freedBytes: freed, error }]);
+      if (!asked.silent) await host.spool.append([{ attemptId, fence, at: Date.now(), type: "checkpoint-deleted", checkpointId, freedBytes: freed, error }]);
     }
-    if (silent) return;
-    await host.spool.append([{ attemptId, fence, at: Date.now(), type: "ended", outcome: stopped ?? { kind: "COMPLETED", outputs: { deleted, freedBytes, failed: failed.length } } }]);
-  };
-  const done = run().catch((error: unknown) => host.fatal(error as Error));
-  return {
-    done,
-    stop: (request) => { stopped ??= request.outcome; },
-    disown: () => { silent = true; },
-    leave: async () => {
-      silent = true;
-      await done;
-    },
-    owns: () => false,
-  };
+    if (asked.silent) return;
+    await host.spool.append([{ attemptId, fence, at: Date.now(), type: "ended", outcome: asked.stopped ?? { kind: "COMPLETED", outputs: { deleted, freedBytes, failed: failed.length } } }]);
+  });
 }

@@ -3,6 +3,7 @@
 import type { Assignment } from "../../protocol/messages.js";
 import type { HeldAttempt } from "../journal/records.js";
 import type { AttemptHost } from "./attempt-host.js";
+import { runInside } from "./inside-attempt.js";
 import type { Outcome, RunningAttempt } from "./running-attempt.js";
 
 export interface InProcessRunner {
@@ -14,23 +15,10 @@ export interface InProcessRunner {
 
 export function runInProcess(host: AttemptHost, held: HeldAttempt, runner: InProcessRunner): RunningAttempt {
   const { attemptId, fence } = held.assignment;
-  let stopped: Outcome | null = null;
-  let silent = false;
-  const run = async (): Promise<void> => {
+  return runInside(host, async (asked) => {
     const started = held.started ? Promise.resolve() : host.spool.append([{ attemptId, fence, at: Date.now(), type: "started", command: null }]);
     const outcome = await runner.run(held.assignment);
-    const ended = silent ? Promise.resolve() : host.spool.append([{ attemptId, fence, at: Date.now(), type: "ended", outcome: stopped ?? outcome }]);
+    const ended = asked.silent ? Promise.resolve() : host.spool.append([{ attemptId, fence, at: Date.now(), type: "ended", outcome: asked.stopped ?? outcome }]);
     await Promise.all([started, ended]); // both in one write when the runner took no time
-  };
-  const done = run().catch((error: unknown) => host.fatal(error as Error));
-  return {
-    done,
-    stop: (request) => { stopped ??= request.outcome; },
-    disown: () => { silent = true; },
-    leave: async () => {
-      silent = true;
-      await done;
-    },
-    owns: () => false,
-  };
+  });
 }

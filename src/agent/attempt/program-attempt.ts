@@ -15,9 +15,9 @@ import { encodeRecord, type HeldAttempt, type ProgramIdentity } from "../journal
 import { createLogTailer, readLogTail } from "../telemetry/log-tailer.js";
 import { createMetricsTailer } from "../telemetry/metrics-tailer.js";
 import { createPublisher } from "../telemetry/publisher.js";
-import { createRedactor, type Redactor } from "../telemetry/redactor.js";
+import { createRedactor, redactJson, type Redactor } from "../telemetry/redactor.js";
 import { startTelemetryLoop } from "../telemetry/telemetry-loop.js";
-import { attemptDirectory, makeAttemptDirectory, previousOutputDirectory, type AttemptDirectory } from "./attempt-directory.js";
+import { attemptDirectory, claimAttemptDirectory, makeAttemptDirectory, previousOutputDirectory, type AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
 import { classifyExit } from "./exit-causes.js";
 import { hasLaunched, launch, LaunchError, readExitStatus, readLaunch } from "./launcher.js";
@@ -132,11 +132,13 @@ export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt
     if (status !== 0) return { kind: "FAILED", failure: { ...classifyExit(status, logTail), logTail: [...logTail] } };
     let read = readOutputs(directory.outputsFile);
     if (read.kind === "outputs" && assignment.kind === "evaluate" && assignment.rank === 0) read = checkScores(read.outputs);
-    return read.kind === "outputs" ? { kind: "COMPLETED", outputs: read.outputs as Record<string, never> } : failed(read.code, read.problem, null, logTail, 0);
+    return read.kind === "outputs" ? { kind: "COMPLETED", outputs: redactJson(read.outputs, redactor) as Record<string, never> } : failed(read.code, redactor.redact(read.problem), null, logTail, 0);
   };
 
   const run = async (): Promise<void> => {
     const directory = attemptDirectory(host.attemptsRoot, assignment);
+    const aside = held.program === null ? claimAttemptDirectory(host.attemptsRoot, assignment) : null;
+    if (aside !== null) log.warn({ aside }, "the directory of an attempt that the control plane no longer knows was set aside");
     const resumed = held.program !== null || hasLaunched(directory);
     const plan = readPlan(held, host, resumed);
     const redactor = createRedactor(plan.environment.secrets);
@@ -156,7 +158,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt
       ]); // P1
     }
     const logTailer = createLogTailer({ file: directory.logFile, redactor, source: held.log, publisher });
-    const metrics = createMetricsTailer({ directory, source: held.metrics, publisher, totalSteps: plan.totalSteps, notice: (text) => logTailer.notice(text) });
+    const metrics = createMetricsTailer({ directory, redactor, source: held.metrics, publisher, totalSteps: plan.totalSteps, notice: (text) => logTailer.notice(text) });
     const telemetry = startTelemetryLoop({ folder: directory.root, log: logTailer, metrics, failed: host.fatal });
     if (stopping !== null) endProgram((stopping as StopRequest).graceMs);
     if (disowned) endProgram(plan.graceMs);

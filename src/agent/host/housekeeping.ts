@@ -1,4 +1,4 @@
-// Removes the directories of attempts that ended long ago and hold no checkpoint.
+// Removes the directories of attempts that ended long ago and hold neither a checkpoint nor a registered data file.
 
 import { existsSync, readFileSync } from "node:fs";
 import { readdir, rm, rmdir, stat } from "node:fs/promises";
@@ -16,7 +16,7 @@ export async function removeOldAttempts(options: { attemptsRoot: string; keepDay
     for (const stage of await namesIn(join(attemptsRoot, pipeline))) {
       for (const number of await namesIn(join(attemptsRoot, pipeline, stage))) {
         const directory = join(attemptsRoot, pipeline, stage, number);
-        if (isHeld(directory) || holdsCheckpoint(directory)) continue;
+        if (isHeld(directory) || holdsListed(directory, "checkpoints") || holdsListed(directory, "datasets")) continue;
         const changed = await stat(join(directory, "exit.json")).catch(() => stat(directory)).catch(() => null);
         if (changed === null || now - changed.mtimeMs < keepDays * 86_400_000) continue;
         await rm(directory, { recursive: true, force: true });
@@ -29,10 +29,10 @@ export async function removeOldAttempts(options: { attemptsRoot: string; keepDay
   return removed;
 }
 
-/** Whether a checkpoint that was reported from here still exists. */
-function holdsCheckpoint(directory: string): boolean {
+/** Whether a checkpoint, or a data file, that was reported from here still exists. */
+function holdsListed(directory: string, list: "checkpoints" | "datasets"): boolean {
   try {
-    return readFileSync(join(directory, "checkpoints"), "utf8").split("\n").filter((line) => line !== "").some((line) => existsSync(JSON.parse(line) as string));
+    return readFileSync(join(directory, list), "utf8").split("\n").filter((line) => line !== "").some((line) => existsSync(JSON.parse(line) as string));
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== "ENOENT"; // unreadable: keep
   }

@@ -1,6 +1,7 @@
 // Reports what a program appends to its metrics file: points, progress, checkpoints.
 //   M1. A line without its end waits for it; at the program's end it counts if it can be read.
 //   M2. The points of a step are reported before the checkpoint of that step.
+//   M3. No secret leaves the host: not in a metric's name, and not in the path of a checkpoint (which is not reported then).
 
 import { appendFileSync } from "node:fs";
 import { realPathInside, type AttemptDirectory } from "../attempt/attempt-directory.js";
@@ -9,6 +10,7 @@ import { sizeOnDisk } from "./checkpoint-files.js";
 import { readFrom } from "./file-reader.js";
 import { METRICS_LINE_LIMIT, packPoints, parseMetricsLine, type MetricsLine } from "./metrics-lines.js";
 import type { Publisher, Telemetry } from "./publisher.js";
+import type { Redactor } from "./redactor.js";
 
 /** Bytes read between two records of how far we are. */
 const STEP_BYTES = 512 * 1024;
@@ -21,11 +23,11 @@ export interface MetricsTailer {
 }
 
 export function createMetricsTailer(options: {
-  directory: AttemptDirectory; source: MetricsSource | null; publisher: Publisher; totalSteps: number | null;
+  directory: AttemptDirectory; redactor: Redactor; source: MetricsSource | null; publisher: Publisher; totalSteps: number | null;
   /** Says something in the attempt's log. */
   notice: (text: string) => void;
 }): MetricsTailer {
-  const { directory, publisher, notice } = options;
+  const { directory, redactor, publisher, notice } = options;
   let source: MetricsSource = options.source ?? { offset: 0, lines: 0, badLines: 0, lastStep: null, totalSteps: options.totalSteps };
   let progressAt = Number.NEGATIVE_INFINITY;
   let progressOwed = false;
@@ -45,6 +47,10 @@ export function createMetricsTailer(options: {
     const path = realPathInside(directory.root, directory.output, line.checkpoint as string);
     if (path === null) {
       leaveOut(`the checkpoint ${JSON.stringify(line.checkpoint?.slice(0, 300))} does not exist inside TRAINYARD_OUTPUT_DIR`);
+      return [];
+    }
+    if (redactor.redact(path) !== path) { // M3
+      leaveOut("the checkpoint's path holds the value of a secret; give it another name");
       return [];
     }
     appendFileSync(directory.checkpointsFile, `${JSON.stringify(path)}\n`, { mode: 0o600 });
@@ -73,7 +79,7 @@ export function createMetricsTailer(options: {
         continue;
       }
       if (line.leftOut !== null) leaveOut(line.leftOut);
-      lines.push(line);
+      lines.push({ ...line, values: line.values.map(([name, value]) => [redactor.redact(name), value] as const) }); // M3
       source = { ...source, lastStep: line.step, totalSteps: line.totalSteps ?? source.totalSteps };
       progressOwed = true;
       if (line.checkpoint !== null) {

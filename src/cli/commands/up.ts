@@ -41,6 +41,7 @@ export function bringUp(cli: Cli, options: UpOptions, dataDir: string | null): P
     environment: cli.environment,
     databaseUrl: config.DATABASE_URL,
     redisUrl: config.REDIS_URL,
+    dataDirs: config.TRAINYARD_DATA_DIRS.map((path) => resolve(cli.workingDirectory, path)),
     wantsRedis: config.TRAINYARD_REDIS === "auto",
     log: storeLog(cli, options.verbose === true),
     say: (text) => cli.note(cli.noteStyle.yellow(text)),

@@ -29,6 +29,11 @@ export function agentDirectory(dataDir: string): string {
   return join(dataDir, "agent");
 }
 
+/** Files that were sent to the control plane. */
+export function uploadsDirectory(dataDir: string): string {
+  return join(dataDir, "uploads");
+}
+
 /** The lock of the one `trainyard up` of this directory. */
 export function lockFile(dataDir: string): string {
   return join(dataDir, "up.lock");

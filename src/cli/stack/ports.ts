@@ -1,14 +1,14 @@
 // Ports on the loopback interface.
-import { createServer } from "node:net";
+import { portIfFree } from "../../server/embedded/loopback-port.js";
 
 /** Whether a server could listen there now. */
 export function isPortFree(port: number): Promise<boolean> {
-  return tryListen(port).then((found) => found !== null);
+  return portIfFree(port).then((found) => found !== null);
 }
 
 /** A port that was free a moment ago. */
 export async function anyFreePort(): Promise<number> {
-  const port = await tryListen(0);
+  const port = await portIfFree(0);
   if (port === null) throw new Error("no port can be opened on 127.0.0.1");
   return port;
 }
@@ -21,15 +21,4 @@ export async function becomesFree(port: number, withinMs: number): Promise<boole
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return true;
-}
-
-function tryListen(port: number): Promise<number | null> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once("error", () => resolve(null));
-    probe.listen({ port, host: "127.0.0.1", exclusive: true }, () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === "object" && address !== null ? address.port : null));
-    });
-  });
 }

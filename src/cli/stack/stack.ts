@@ -14,7 +14,7 @@ import type { EmbeddedStoreLog } from "../../server/embedded/embedded-store-erro
 import { createApiClient, type ApiClient } from "../api/client.js";
 import { CliError, EXIT } from "../exit-codes.js";
 import { startChild, type Child } from "./child-process.js";
-import { agentDirectory, clearStopping, isStopping, lockFile, logFile, noteStopping, readChildren, readServerNote, tokenFile, writeChildren, writeServerNote } from "./data-directory.js";
+import { agentDirectory, clearStopping, isStopping, lockFile, logFile, noteStopping, readChildren, readServerNote, tokenFile, uploadsDirectory, writeChildren, writeServerNote } from "./data-directory.js";
 import { endLeftovers, noteChild } from "./leftovers.js";
 import type { StopMode } from "./parent-link.js";
 import { anyFreePort, becomesFree, isPortFree } from "./ports.js";
@@ -42,6 +42,8 @@ export interface StackOptions {
   readonly databaseUrl: string | undefined;
   readonly redisUrl: string | undefined;
   readonly wantsRedis: boolean;
+  /** Absolute folders of TRAINYARD_DATA_DIRS; the uploads of the data directory come on top. */
+  readonly dataDirs: readonly string[];
   readonly log: EmbeddedStoreLog;
   /** What happened, for the user. */
   say(text: string): void;
@@ -65,6 +67,7 @@ export interface Stack {
 export async function startStack(options: StackOptions): Promise<Stack> {
   const dataDir = resolve(options.dataDir);
   mkdirSync(dataDir, { recursive: true });
+  mkdirSync(uploadsDirectory(dataDir), { recursive: true, mode: 0o700 });
   const lock = await ownDirectory(dataDir, options.say);
   const undo: (() => Promise<void> | void)[] = [() => lock.release(), () => clearStopping(dataDir)];
   const unwind = async () => {
@@ -96,7 +99,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       throw new CliError(EXIT.failure, `The control plane does not come up. ${error.message}`, { cause: error });
     });
     let agentMode: StopMode = "detach"; // the agent starts only now: its first call shall find somebody
-    const agent = options.agent ? child("agent", ["agent"], () => agentEnvironment(options.environment, dataDir, url)) : null;
+    const agent = options.agent ? child("agent", ["agent"], () => agentEnvironment(options, dataDir, url)) : null;
     if (agent !== null) {
       children.push(agent);
       undo.push(() => agent.stop(agentMode, AGENT_STOP_MS[agentMode]));
@@ -157,7 +160,7 @@ function inherited(environment: StackOptions["environment"], without: readonly s
   return Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined && !without.includes(entry[0])));
 }
 
-function serverEnvironment({ environment }: StackOptions, stores: Stores, dataDir: string, port: number): Record<string, string> {
+function serverEnvironment({ environment, dataDirs }: StackOptions, stores: Stores, dataDir: string, port: number): Record<string, string> {
   const redisUrl = stores.redisUrl();
   return {
     ...inherited(environment, ["REDIS_URL", "TRAINYARD_URL", "TRAINYARD_TOKEN", "TRAINYARD_PUBLIC_URL", "TRAINYARD_TLS_CERT", "TRAINYARD_TLS_KEY"]),
@@ -166,16 +169,23 @@ function serverEnvironment({ environment }: StackOptions, stores: Stores, dataDi
     TRAINYARD_HOST: "127.0.0.1",
     TRAINYARD_PORT: String(port),
     TRAINYARD_DATA_DIR: dataDir,
+    TRAINYARD_DATA_DIRS: joinedDataDirs(dataDirs, dataDir),
   };
 }
 
-function agentEnvironment(environment: StackOptions["environment"], dataDir: string, url: string): Record<string, string> {
+function agentEnvironment({ environment, dataDirs }: StackOptions, dataDir: string, url: string): Record<string, string> {
   return {
     ...inherited(environment, ["DATABASE_URL", "REDIS_URL", "TRAINYARD_TOKEN", "TRAINYARD_AGENT_TOKEN"]),
     TRAINYARD_URL: new URL(url).origin,
     TRAINYARD_AGENT_TOKEN_FILE: tokenFile(dataDir, "agent"),
     TRAINYARD_AGENT_DIR: agentDirectory(dataDir),
+    TRAINYARD_DATA_DIRS: joinedDataDirs(dataDirs, dataDir),
   };
+}
+
+/** What is uploaded lies on this very host: the agent reads it in place. */
+function joinedDataDirs(dataDirs: readonly string[], dataDir: string): string {
+  return [...dataDirs, uploadsDirectory(dataDir)].join(":");
 }
 
 async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {

@@ -1,7 +1,7 @@
-// Stores what agents report beside state: metric points, progress, logs, checkpoints. A handful of statements per batch, however many stages it touches.
+// Stores what agents report beside state: metric points, progress, logs, checkpoints, data sets. A handful of statements per batch, however many stages it touches.
 //   I1. Runs inside the transaction that moves the agents' watermarks: telemetry is in exactly when its report counts as received. READ COMMITTED.
 //   I2. Everything of one stage is ordered by the lock of its telemetry row (telemetry-rows.ts); that is what cursors of live readers rest on.
-//   I3. All of it may be repeated: points are replaced by step, log bytes by address, checkpoints by (attempt, step, path).
+//   I3. All of it may be repeated: points are replaced by step, log bytes by address, checkpoints by (attempt, step, path), data sets by name and content.
 // Call it once per transaction: locks of two calls could be taken in opposite orders by two transactions (Postgres would then end one of them).
 
 import type pg from "pg";
@@ -9,6 +9,7 @@ import type { AgentId, AttemptId, PipelineId, StageId } from "../../domain/ids.j
 import { assertNever } from "../../domain/errors.js";
 import type { ReportOf } from "../../protocol/messages.js";
 import { recordDeletions, refreshCheckpointMetrics, registerCheckpoints, type CheckpointReport, type Deletion, type StepRange } from "./checkpoint-writer.js";
+import { recordReads, registerReported, type DatasetReadReport, type DatasetReport } from "./dataset-writer.js";
 import { gatherPoints, sorted, storableTime, type GatheredAttempt, type GatheredPoints } from "./gathered-points.js";
 import { writeLogs, type LogReport } from "./log-writer.js";
 import { advance } from "./pace.js";
@@ -16,7 +17,7 @@ import { writePoints } from "./point-writer.js";
 import { createSeriesIds, seriesKey, type SeriesIds } from "./series-ids.js";
 import { lockTelemetryRows, saveTelemetryRows, type TelemetryRow } from "./telemetry-rows.js";
 
-export type TelemetryReport = ReportOf<"metrics" | "progress" | "log" | "checkpoint" | "checkpoint-deleted">;
+export type TelemetryReport = ReportOf<"metrics" | "progress" | "log" | "checkpoint" | "checkpoint-deleted" | "dataset" | "dataset-read">;
 
 /** A report whose fence has been checked, with where it belongs. */
 export interface TelemetryItem {
@@ -61,6 +62,8 @@ export async function ingestTelemetry(client: pg.PoolClient, batch: readonly Tel
   const ranges = rangesOf(attempts, work.checkpoints);
   if (ranges.length > 0) await refreshCheckpointMetrics(client, ranges);
   if (work.deletions.length > 0) for (const stageId of await recordDeletions(client, work.deletions, now)) stageIds.add(stageId);
+  if (work.datasets.length > 0) await registerReported(client, work.datasets, now);
+  if (work.reads.length > 0) await recordReads(client, work.reads, now);
   return { stageIds: [...stageIds], points };
 }
 
@@ -70,10 +73,12 @@ interface Sorted {
   readonly logs: LogReport[];
   readonly checkpoints: CheckpointReport[];
   readonly deletions: Deletion[];
+  readonly datasets: DatasetReport[];
+  readonly reads: DatasetReadReport[];
 }
 
 function sortByKind(batch: readonly TelemetryItem[]): Sorted {
-  const work: Sorted = { points: gatherPoints(), progress: [], logs: [], checkpoints: [], deletions: [] };
+  const work: Sorted = { points: gatherPoints(), progress: [], logs: [], checkpoints: [], deletions: [], datasets: [], reads: [] };
   for (const { report, ...origin } of batch) {
     const { stageId, attempt, agentId } = origin;
     switch (report.type) {
@@ -82,6 +87,8 @@ function sortByKind(batch: readonly TelemetryItem[]): Sorted {
       case "log": work.logs.push({ stageId, attempt, agentId, fromByte: report.fromByte, text: report.text }); break;
       case "checkpoint": work.checkpoints.push({ ...origin, report }); break;
       case "checkpoint-deleted": work.deletions.push({ agentId, checkpointId: report.checkpointId, error: report.error }); break;
+      case "dataset": work.datasets.push({ ...origin, report }); break;
+      case "dataset-read": work.reads.push({ ...origin, report }); break;
       default: assertNever(report);
     }
   }

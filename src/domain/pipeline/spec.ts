@@ -134,6 +134,6 @@ export const approvalParamsSchema = z.strictObject({
 /** What an agent must be able to do to run the stage; agents report what they can. Null: no agent is needed. */
 export function capabilityOf(stage: Pick<StageSpec, "kind" | "params">): string | null {
   if (stage.kind === "approval") return null;
-  if (stage.kind === "evaluate") return "run" in stage.params ? "evaluate" : "evaluate:model";
+  if (stage.kind === "evaluate") return "run" in stage.params ? "evaluate" : "endpoint" in stage.params ? "evaluate:endpoint" : "evaluate:model";
   return stage.kind;
 }

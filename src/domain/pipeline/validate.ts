@@ -2,6 +2,8 @@
 // problems of a document are reported together, each with its JSON path.
 
 import type { z } from "zod";
+import { preprocessParamsSchema, preprocessProblems } from "../data/preprocess-params.js";
+import { evaluateModelParamsSchema, evaluateProblems } from "../evaluation/evaluate-params.js";
 import { MAX_PROBLEMS, excerpt, type Problem } from "../errors.js";
 import { buildDag, dagProblems, layersOf, nearestName, spelling, upstreamTest, type Dag } from "./dag.js";
 import { hostileProblem } from "./hostile-input.js";
@@ -114,7 +116,7 @@ function referenceProblems(stages: readonly (StageSpec | null)[], dag: Dag): Pro
   return problems;
 }
 
-const PARAMS: Partial<Record<StageSpec["kind"], z.ZodType>> = { command: commandParamsSchema, cleanup: cleanupParamsSchema, approval: approvalParamsSchema };
+const PARAMS: Partial<Record<StageSpec["kind"], z.ZodType>> = { command: commandParamsSchema, cleanup: cleanupParamsSchema, approval: approvalParamsSchema, preprocess: preprocessParamsSchema, evaluate: evaluateModelParamsSchema };
 
 function paramsSchema(stage: Pick<StageSpec, "kind" | "params">): z.ZodType | undefined {
   return stage.kind === "evaluate" && "run" in stage.params ? evaluateProgramParamsSchema : PARAMS[stage.kind];
@@ -123,7 +125,9 @@ function paramsSchema(stage: Pick<StageSpec, "kind" | "params">): z.ZodType | un
 /** What is wrong with a stage's params now that their references are resolved; what stood there as written was judged at submission. */
 export function resolvedParamsProblems(stage: StageSpec, params: Record<string, Json>): Problem[] {
   const schema = paramsSchema(stage);
-  return schema === undefined || findReferences(stage.params, "").length === 0 ? [] : problemsOf(schema, params, "params");
+  if (schema === undefined || findReferences(stage.params, "").length === 0) return [];
+  const problems = problemsOf(schema, params, "params");
+  return problems.length === 0 ? betweenFields({ ...stage, params }, "params") : problems;
 }
 
 function paramsProblems(stage: StageSpec, index: number, names: ReadonlySet<string>): Problem[] {
@@ -132,9 +136,21 @@ function paramsProblems(stage: StageSpec, index: number, names: ReadonlySet<stri
   if (schema === undefined) return [];
   // A field that is a reference alone may become any type once it is resolved: it is judged then.
   const problems = problemsOf(schema, stage.params, path).filter((found) => !isReference(valueAtPath(stage.params, found.path.slice(path.length))));
+  if (problems.length === 0) problems.push(...betweenFields(stage, path));
   if (stage.kind === "cleanup") problems.push(...cleanupProblems(stage, path, names));
   if (stage.kind === "approval" && stage.resources.gpus > 0) problems.push(problem(`stages[${index}].resources`, "INVALID_FIELD", "An approval needs no GPU.", "Remove resources."));
   return problems;
+}
+
+/** Rules between the fields of one stage's params; none while a reference is still to be resolved. */
+function betweenFields(stage: Pick<StageSpec, "kind" | "params" | "resources">, path: string): Problem[] {
+  if (stage.kind === "preprocess") {
+    const parsed = preprocessParamsSchema.safeParse(stage.params);
+    return parsed.success ? preprocessProblems(parsed.data, path) : [];
+  }
+  if (stage.kind !== "evaluate" || "run" in stage.params) return [];
+  const parsed = evaluateModelParamsSchema.safeParse(stage.params);
+  return parsed.success ? evaluateProblems(parsed.data, path, stage.resources) : [];
 }
 
 function cleanupProblems(stage: StageSpec, path: string, names: ReadonlySet<string>): Problem[] {

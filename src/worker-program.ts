@@ -1,0 +1,10 @@
+// The program of a worker thread: the bundled one in dist, or in a checkout (tsx, vitest) the source itself.
+
+import { pathToFileURL } from "node:url";
+import { packagePath } from "./package-root.js";
+
+/** What to give to `new Worker(file, { argv, execArgv: [] })`. `name`: the source below src without its ending, e.g. "data/preprocess.worker". */
+export function workerProgram(name: string): { readonly file: string; readonly argv: string[] } {
+  if (!import.meta.url.endsWith(".ts")) return { file: packagePath("dist", `${name}.js`), argv: [] };
+  return { file: packagePath("scripts", "worker-from-source.mjs"), argv: [pathToFileURL(packagePath("src", `${name}.ts`)).href] };
+}
