@@ -131,6 +131,34 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .addOption(new Option("--set <path=value>", "change that stage's params, e.g. learningRate=1e-5; repeatable").argParser(collect))
     .action(runs(() => import("./commands/fork.js")));
 
+  // ── data ─────────────────────────────────────────────────────────────────────────────────────────
+  const data = program.command("data").description("Data sets: files and the versions that stages made of them");
+  const dataset = new Argument("<dataset>", "id, name for its newest version, or name@version");
+  add(data, "add", "Upload a data file and register it; the same name again makes the next version")
+    .addArgument(new Argument("<file>", "JSON Lines, JSON, CSV, TSV or Parquet; text also gzipped"))
+    .option("--name <name>", "name of the data set, e.g. team/gsm8k (default: the file's name without its ending)")
+    .option("--in-place", "upload nothing: the file lies in the server's data directories (TRAINYARD_DATA_DIRS)")
+    .action(runs(() => import("./commands/data-add.js")));
+  add(data, "ls", "List data sets, every version, newest first")
+    .addArgument(new Argument("[name]", "only those whose name contains this"))
+    .addOption(new Option("-n, --limit <count>", "at most this many").argParser(positive).default(20))
+    .action(runs(() => import("./commands/data-ls.js")));
+  add(data, "show", "Show a data set: what is in it, where it lies, which stage made it and which read it")
+    .addArgument(dataset).action(runs(() => import("./commands/data-show.js")));
+  add(data, "preview", "Print rows of a data set, dialogues as dialogues; with --json the rows themselves")
+    .addArgument(dataset)
+    .addOption(new Option("--from <row>", "number of the first row, from 0").argParser(natural).default(0))
+    .addOption(new Option("--rows <count>", "how many").argParser(positive).default(5))
+    .option("--full", "long texts whole")
+    .action(runs(() => import("./commands/data-preview.js")));
+  add(data, "stats", "Print figures of a data set: lengths in percentiles, turns, tokens, counted values")
+    .addArgument(dataset).action(runs(() => import("./commands/data-stats.js")));
+  add(data, "diff", "Compare two data sets: rows added and removed, columns, lengths, values, with examples")
+    .addArgument(new Argument("<a>", "the earlier one, as above; alone: this version and the one before it"))
+    .addArgument(new Argument("[b]", "the later one"))
+    .option("--full", "long texts whole")
+    .action(runs(() => import("./commands/data-diff.js")));
+
   // ── the fleet ────────────────────────────────────────────────────────────────────────────────────
   const agents = add(program, "agents", "Agents: what they offer and what they run").action(runs(() => import("./commands/agents.js")));
   add(agents, "show", "One agent in detail").argument("<agent>", "name or id").action(runs(() => import("./commands/agents-show.js")));

@@ -3,7 +3,9 @@
 //   T2. It never keeps the process alive.
 
 import { Worker } from "node:worker_threads";
+import type { DiffedFile } from "../data/diff.js";
 import type { DatasetFacts } from "../domain/data/dataset.js";
+import type { DatasetDiff } from "../domain/data/dataset-diff.js";
 import type { DataFormat } from "../domain/data/preprocess-params.js";
 import { UnavailableError } from "../domain/errors.js";
 import type { Json } from "../domain/pipeline/state.js";
@@ -12,7 +14,8 @@ import { workerProgram } from "../worker-program.js";
 export type Work =
   | { readonly kind: "inspect"; readonly path: string; /** Null: by the file's ending. */ readonly format: DataFormat | null }
   | { readonly kind: "page"; readonly path: string; readonly format: DataFormat; readonly from: number; readonly count: number }
-  | { readonly kind: "hash"; readonly path: string };
+  | { readonly kind: "hash"; readonly path: string }
+  | { readonly kind: "diff"; /** Of `from`. */ readonly path: string; readonly from: DiffedFile; readonly to: DiffedFile };
 
 export interface ThreadRequest { readonly id: number; readonly work: Work }
 export type ThreadAnswer = { readonly id: number; readonly value: unknown; readonly failure?: undefined } | { readonly id: number; readonly failure: { readonly code: string | null; readonly message: string } };
@@ -35,6 +38,8 @@ export interface DataThread {
   /** Rows of a file, counted from 0. Throws FileRefusedError, UnavailableError. */
   page(path: string, format: DataFormat, from: number, count: number): Promise<Json[]>;
   hash(path: string): Promise<{ sha256: string; sizeBytes: number }>;
+  /** What the rows of two files have in common and what not; reads all of both. Throws FileRefusedError, UnavailableError. */
+  diff(from: DiffedFile, to: DiffedFile): Promise<DatasetDiff>;
   /** Ends it now; work under way is refused. May be called twice. */
   stop(): Promise<void>;
 }
@@ -110,6 +115,7 @@ export function createDataThread(options: { readonly pagePatienceMs?: number } =
     inspect: (path, format) => perform({ kind: "inspect", path, format }, null),
     page: (path, format, from, count) => perform({ kind: "page", path, format, from, count }, options.pagePatienceMs ?? PAGE_PATIENCE_MS),
     hash: (path) => perform({ kind: "hash", path }, null),
+    diff: (from, to) => perform({ kind: "diff", path: from.path, from, to }, null),
     stop,
   };
 }

@@ -4,14 +4,17 @@
 //   G3. Rows are shown from a file with exactly the registered content, otherwise from the sample, and then that is said.
 
 import { InvalidInputError, ConflictError, NotFoundError, UnavailableError, type Problem } from "../domain/errors.js";
+import type { DatasetDiff } from "../domain/data/dataset-diff.js";
 import { isId, type DatasetId } from "../domain/ids.js";
 import type { Json } from "../domain/pipeline/state.js";
 import { createDataRoots, PathRefusedError } from "../data/read/data-roots.js";
 import { formatOf, KNOWN_ENDINGS } from "../data/read/format.js";
 import type { Db } from "../db/database.js";
 import { CONTROL_PLANE, readDatasets, readFiles, readSamples, registerVersions, type DatasetRow } from "../db/datasets.js";
+import { createComparisons } from "./comparisons.js";
 import { createDataThread, FileRefusedError, type DataThread, type FileFacts } from "./data-thread.js";
 import { createReachableFiles, sameStamp, stampOf, type FileStamp } from "./reachable-files.js";
+import { createTurns } from "./turns.js";
 import type { Uploads } from "./uploads.js";
 
 export interface DatasetPage {
@@ -28,6 +31,8 @@ export interface Registry {
   register(input: { readonly name: string; /** In a data directory, or an upload's id. */ readonly path: string; readonly by: string }, store: (trx: Db, id: DatasetId) => Promise<void>): Promise<DatasetRow>;
   /** Rows of a version (G3). */
   page(dataset: DatasetRow, from: number, count: number): Promise<DatasetPage>;
+  /** What the rows of two versions have in common and what not; both must lie in files of this machine. Throws ConflictError, UnavailableError. */
+  diff(from: DatasetRow, to: DatasetRow): Promise<DatasetDiff>;
   /** A file of this machine with the version's size, for agents, who check the content themselves; null: none. */
   fileOf(dataset: DatasetRow): Promise<string | null>;
   /** Ends what is being read. May be called twice. */
@@ -60,8 +65,8 @@ export function createRegistry(options: RegistryOptions): Registry {
   const reachable = createReachableFiles({ roots: shown, thread: hashes });
   const readings = new Map<string, Promise<FileFacts>>();
   const threads = new Set<DataThread>();
-  const queue: (() => void)[] = [];
-  let free = READ_AT_ONCE;
+  const turns = createTurns({ atOnce: READ_AT_ONCE, waitingAtMost: WAITING_AT_MOST, refusal: `${WAITING_AT_MOST} files are waiting to be read. Try again when some are done.` });
+  const comparisons = createComparisons({ db, reachable });
   let stopped = false;
 
   async function register({ name, path, by }: { name: string; path: string; by: string }, store: (trx: Db, id: DatasetId) => Promise<void>): Promise<DatasetRow> {
@@ -113,7 +118,7 @@ export function createRegistry(options: RegistryOptions): Registry {
   }
 
   async function read(file: string): Promise<FileFacts> {
-    await turn();
+    const done = await turns.take();
     const thread = createDataThread();
     threads.add(thread);
     try {
@@ -124,16 +129,8 @@ export function createRegistry(options: RegistryOptions): Registry {
     } finally {
       threads.delete(thread);
       await thread.stop();
-      const next = queue.shift();
-      if (next === undefined) free++;
-      else next(); // takes this turn over
+      done();
     }
-  }
-
-  async function turn(): Promise<void> {
-    if (free === 0 && queue.length >= WAITING_AT_MOST) throw new UnavailableError(`${WAITING_AT_MOST} files are waiting to be read. Try again when some are done.`);
-    if (free === 0) return new Promise<void>((resolve) => queue.push(resolve));
-    free--;
   }
 
   async function page(dataset: DatasetRow, from: number, count: number): Promise<DatasetPage> {
@@ -155,11 +152,12 @@ export function createRegistry(options: RegistryOptions): Registry {
 
   return {
     register, page,
+    diff: comparisons.compare,
     fileOf: async (dataset) => reachable.findBySize(dataset, await readFiles(db, [dataset.id])),
     async stop() {
       stopped = true;
-      for (const go of queue.splice(0)) go();
-      await Promise.all([pages, hashes, ...threads].map((thread) => thread.stop()));
+      turns.release();
+      await Promise.all([comparisons, pages, hashes, ...threads].map((thread) => thread.stop()));
     },
   };
 }

@@ -40,7 +40,7 @@ const DataTaskType = builder.enumType("DataTask", {
   values: Object.fromEntries(DATA_TASKS.map((task) => [task.toUpperCase(), { value: task }])) as Record<Uppercase<DataTask>, { value: DataTask }>,
 });
 
-const DatasetColumn = builder.objectRef<ColumnFacts>("DatasetColumn").implement({
+export const DatasetColumn = builder.objectRef<ColumnFacts>("DatasetColumn").implement({
   description: "A column of a data file.",
   fields: (t) => ({
     name: t.exposeString("name"),
@@ -141,12 +141,15 @@ function pageFor(row: DatasetRow, first: number | null | undefined, from: number
 
 builder.queryField("dataset", (t) => t.field({
   type: Dataset, nullable: true, args: { id: t.arg.id({ required: true, description: "Its id; also <name> for the newest version, or <name>@<version>." }) },
-  resolve: (_root, { id }, { loaders }) => {
-    const ref = parseDatasetRef(id);
-    if (ref === null) return null;
-    return "id" in ref ? loaders.dataset.load(ref.id) : loaders.datasetByRef.load({ ref: id, at: FOREVER });
-  },
+  resolve: (_root, { id }, { loaders }) => datasetByText(id, loaders),
 }));
+
+/** The version that an id, a name or `<name>@<version>` stands for; null when there is none. */
+export async function datasetByText(text: string, loaders: Context["loaders"]): Promise<DatasetRow | null> {
+  const ref = parseDatasetRef(text);
+  if (ref === null) return null;
+  return "id" in ref ? loaders.dataset.load(ref.id) : loaders.datasetByRef.load({ ref: text, at: FOREVER });
+}
 /** Later than any version. */
 const FOREVER = new Date("9999-12-31");
 

@@ -6,7 +6,7 @@ import type { NeededRole } from "../access/roles.js";
 /** Least role → fields, separated by spaces, by type. */
 export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
   Query: {
-    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset validatePipeline",
+    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset datasetDiff validatePipeline",
     admin: "tokens audit",
   },
   Mutation: {
@@ -44,6 +44,11 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   DatasetPage: { viewer: "rows from source note" },
   DatasetConnection: { viewer: "edges pageInfo" },
   DatasetEdge: { viewer: "node cursor" },
+  DatasetDiff: { viewer: "from to sameContent rowsSame rowsAdded rowsRemoved columns lengths categories added removed" },
+  DatasetColumnChange: { viewer: "name change from to" },
+  DatasetLengthShift: { viewer: "kind name from to" },
+  DatasetCategoryShift: { viewer: "column from to distance" },
+  DatasetDiffRow: { viewer: "row value" },
   Agent: { viewer: "id name status labels queues pools gpus versions runMode draining running lastHeartbeatAt" },
   AgentQueue: { viewer: "name concurrency running" },
   AgentPool: { viewer: "queues concurrency running" },

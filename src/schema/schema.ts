@@ -16,6 +16,7 @@ import "./log.js";
 import "./checkpoint.js";
 import "./evaluation.js";
 import "./dataset.js";
+import "./dataset-diff.js";
 import "./agent.js";
 import "./queue.js";
 import "./token.js";

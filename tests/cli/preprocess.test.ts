@@ -82,7 +82,7 @@ describe("preprocess stages under `trainyard up`", { timeout: 120_000 }, () => {
       { name: "clean", params: { input: "gsm8k/train.jsonl", task: "sft", columns: SFT.columns } },
       { name: "sample", params: { input: "${stages.clean.outputs.trainFile}", task: "sft", maxRows: 100 }, dependsOn: ["clean"] },
     ], "chain"));
-    expect(stages["sample"]).toMatchObject({ status: "COMPLETED", outputs: { rows: 1_000, trainRows: 100, reasons: { NOT_SAMPLED: 900 } } });
+    expect(stages["sample"]).toMatchObject({ status: "COMPLETED", outputs: { rows: 100, rowsRead: 1_000, trainRows: 100, reasons: { NOT_SAMPLED: 900 } } });
   });
 
   test("a path outside the data directories is refused, through a link too", async () => {

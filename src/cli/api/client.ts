@@ -9,7 +9,12 @@ const CALL_TIMEOUT_MS = 30_000;
 export interface ApiClient {
   readonly connection: Connection;
   /** Runs one operation. Throws UnreachableError, or CliError for what the server answered. */
-  call<T>(document: string, variables?: Readonly<Record<string, unknown>>): Promise<T>;
+  call<T>(document: string, variables?: Readonly<Record<string, unknown>>, options?: CallOptions): Promise<T>;
+}
+
+export interface CallOptions {
+  /** Time this call may take, in milliseconds; below the 300 s after which Node's fetch gives an answer up. */
+  readonly timeoutMs?: number;
 }
 
 export interface ClientOptions {
@@ -27,8 +32,8 @@ interface GraphQLAnswer {
 export function createApiClient(options: ClientOptions): ApiClient {
   return {
     connection: options.connection,
-    async call<T>(document: string, variables: Readonly<Record<string, unknown>> = {}): Promise<T> {
-      const { status, text } = await post(options, JSON.stringify({ query: document, variables }));
+    async call<T>(document: string, variables: Readonly<Record<string, unknown>> = {}, callOptions: CallOptions = {}): Promise<T> {
+      const { status, text } = await post({ ...options, ...callOptions }, JSON.stringify({ query: document, variables }));
       const answer = parseAnswer(text);
       if (status === 401 || answer?.errors?.some((error) => error.extensions?.code === "UNAUTHENTICATED")) throw refusedToken(options);
       if (answer === null) throw noGraphQL(options.connection.url, status, text);
@@ -114,6 +119,7 @@ export function answeredError(error: { message: string; extensions?: { code?: st
   if (status === 400 && /Cannot query field|Unknown (argument|type)/.test(error.message)) {
     return new CliError(EXIT.failure, `The server does not know this request: ${error.message}`, { hint: "Server and command line are of different versions; update the older one." });
   }
+  if (code === "ROWS_NOT_REACHABLE" || code === "FILE_CHANGED") return new CliError(EXIT.failure, error.message); // says what to do
   const requestId = error.extensions?.requestId;
   return new CliError(EXIT.failure, `The server failed: ${error.message}`, { hint: requestId === undefined ? null : `Its log tells more under request id ${requestId}.` });
 }
@@ -126,6 +132,21 @@ export async function persistently<T>(attempts: number, call: () => Promise<T>):
     } catch (error) {
       if (!(error instanceof UnreachableError) || attempt >= attempts || reasonOf(error.cause ?? error) === "connection refused") throw error;
       await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** attempt));
+    }
+  }
+}
+
+/** Time that one call may take whose work on the server goes on without it, in milliseconds. */
+const LONG_CALL_MS = 240_000;
+
+/** Asks for work that takes as long as it takes, and that whoever asks again joins (H1): a call without an answer in time, or whose connection broke, is repeated. */
+export async function untilDone<T>(call: (options: CallOptions) => Promise<T>): Promise<T> {
+  for (;;) {
+    const begunAt = Date.now();
+    try {
+      return await persistently(4, () => call({ timeoutMs: LONG_CALL_MS }));
+    } catch (error) {
+      if (!(error instanceof UnreachableError) || Date.now() - begunAt < LONG_CALL_MS) throw error;
     }
   }
 }

@@ -9,6 +9,7 @@ import { estimateTokens } from "../rows/tokens.js";
 const MAX_NAMES = 50;
 
 export interface ContentFigures {
+  /** Turns of a preference row are those of prompt and chosen, as rows/statistics.ts counts them; its characters and tokens are those of all its messages. */
   add(row: Readonly<Record<string, unknown>>): void;
   /** Null when no row held a text. `rows`: all of the file. */
   result(rows: number): DatasetStatistics | null;
@@ -32,6 +33,7 @@ export function createContentFigures(): ContentFigures {
       let estimate = 0;
       let messages = 0;
       let dialogue = false;
+      const isPair = Array.isArray(row["chosen"]);
       for (const name in row) {
         const value = row[name];
         if (typeof value === "string") {
@@ -44,7 +46,7 @@ export function createContentFigures(): ContentFigures {
             if (message === null) break;
             roles.set(message.role, (roles.get(message.role) ?? 0) + charactersIn(message.content));
             estimate += estimateTokens(message.content);
-            if (message.role === "user" || message.role === "assistant") messages++;
+            if ((message.role === "user" || message.role === "assistant") && !(isPair && name === "rejected")) messages++;
             dialogue = true;
           }
           for (const [role, count] of roles) take(role, count);

@@ -9,6 +9,7 @@ import { hashFile } from "../../../src/data/read/file-hash.js";
 import { inspectFile, tasksOf } from "../../../src/data/read/inspect.js";
 import { createPageReader } from "../../../src/data/read/page.js";
 import { openParquet } from "../../../src/data/read/parquet-file.js";
+import { createStatistics } from "../../../src/data/rows/statistics.js";
 import { fileOf, readAll } from "./support.js";
 
 const MESSAGES_SCHEMA = [
@@ -126,4 +127,18 @@ describe("pages", () => {
     const file = parquetWriteBuffer({ columnData: [{ name: "id", data: [9007199254740993n], type: "INT64" }, { name: "score", data: [NaN], type: "DOUBLE" }] });
     expect(await createPageReader().read(fileOf(new Uint8Array(file), "rows.parquet"), "parquet", { from: 0, count: 5 })).toEqual([{ id: "9007199254740993", score: "NaN" }]);
   });
+});
+
+test("turns of preference rows are those of prompt and chosen, as the stage that makes such rows counts them", async () => {
+  const say = (role: "user" | "assistant", content: string) => ({ role, content });
+  const rows = [
+    { prompt: [say("user", "a"), say("assistant", "b"), say("user", "c")], chosen: [say("assistant", "d")], rejected: [say("assistant", "e"), say("user", "f"), say("assistant", "g")] },
+    { prompt: [say("user", "a")], chosen: [say("assistant", "d")], rejected: [say("assistant", "e")] },
+  ];
+  const counted = createStatistics({ countBy: [], tokens: null });
+  for (const row of rows) counted.add({ task: "preference", ...row, extra: null, promptKey: "", categories: [] });
+  const { statistics } = await inspectFile(fileOf(`${rows.map((row) => JSON.stringify(row)).join("\n")}\n`));
+  expect(statistics!.turns).toMatchObject({ count: 2, min: 2, max: 4 });
+  expect(statistics!.turns).toEqual(counted.result().turns);
+  expect((await inspectFile(fileOf(`${JSON.stringify({ rejected: rows[0]!.rejected })}\n`))).statistics!.turns).toMatchObject({ max: 3 });
 });
