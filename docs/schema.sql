@@ -24,6 +24,31 @@ CREATE TABLE agents (
   CONSTRAINT agents_name_key UNIQUE (name)
 );
 
+CREATE TABLE anomalies (
+  id text COLLATE "C" NOT NULL,
+  "position" bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  stage_id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  attempt integer NOT NULL,
+  key text NOT NULL,
+  kind text NOT NULL,
+  severity text NOT NULL,
+  step bigint,
+  metric text,
+  value double precision,
+  threshold double precision,
+  message text NOT NULL,
+  suggestion text NOT NULL,
+  action text NOT NULL,
+  would text,
+  reason text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT anomalies_pkey PRIMARY KEY (id),
+  CONSTRAINT anomalies_stage_id_key_key UNIQUE (stage_id, key),
+  CONSTRAINT anomalies_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+CREATE INDEX anomalies_by_pipeline ON anomalies USING btree (pipeline_id, "position");
+
 CREATE TABLE assignments (
   attempt_id text COLLATE "C" NOT NULL,
   agent_id text COLLATE "C" NOT NULL,
@@ -115,6 +140,7 @@ CREATE TABLE dataset_files (
   seen_at timestamp with time zone NOT NULL,
   CONSTRAINT dataset_files_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
 );
+CREATE INDEX dataset_files_by_path ON dataset_files USING btree (md5(path));
 CREATE INDEX dataset_files_by_stage ON dataset_files USING btree (stage_id) WHERE (stage_id IS NOT NULL);
 CREATE UNIQUE INDEX dataset_files_once ON dataset_files USING btree (dataset_id, agent_id, md5(path));
 
@@ -391,6 +417,25 @@ CREATE TABLE tokens (
   CONSTRAINT tokens_hash_key UNIQUE (hash),
   CONSTRAINT tokens_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text, 'agent'::text])))
 );
+
+CREATE TABLE training_health (
+  stage_id text COLLATE "C" NOT NULL,
+  state jsonb NOT NULL,
+  CONSTRAINT training_health_pkey PRIMARY KEY (stage_id),
+  CONSTRAINT training_health_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+
+CREATE TABLE training_jobs (
+  stage_id text COLLATE "C" NOT NULL,
+  pipeline_id text COLLATE "C" NOT NULL,
+  algorithm text NOT NULL,
+  model text NOT NULL,
+  simulated boolean NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT training_jobs_pkey PRIMARY KEY (stage_id),
+  CONSTRAINT training_jobs_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
+);
+CREATE INDEX training_jobs_by_age ON training_jobs USING btree (created_at DESC, stage_id DESC);
 
 CREATE TABLE uploads (
   id text COLLATE "C" NOT NULL,

@@ -1,4 +1,4 @@
-// The program of a worker thread in a checkout: has tsx read the source whose URL is the argument. `--import tsx` registers nothing in a thread of Node 20.
+// The program of a worker thread or process in a checkout: has tsx read the source whose URL is the argument. `--import tsx` registers nothing in a thread of Node 20.
 import { register } from "tsx/esm/api";
 
 register();

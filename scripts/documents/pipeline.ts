@@ -7,6 +7,8 @@ import {
 } from "../../src/domain/pipeline/spec.js";
 import { columnsSchema, filterSchema, preprocessParamsSchema } from "../../src/domain/data/preprocess-params.js";
 import { endpointSchema, evaluateModelParamsSchema, generationSchema } from "../../src/domain/evaluation/evaluate-params.js";
+import { mergeParamsSchema } from "../../src/domain/training/merge-params.js";
+import { rewardSchema, trainParamsSchema } from "../../src/domain/training/train-params.js";
 import { FAILURES } from "../../src/domain/error-catalogue.js";
 import { packagePath } from "../../src/package-root.js";
 import { fill, table, type Document } from "./document.js";
@@ -24,6 +26,9 @@ const TABLES: Readonly<Record<string, z.ZodType>> = {
   "evaluate-model-params": evaluateModelParamsSchema,
   "evaluate-endpoint": endpointSchema,
   "evaluate-generation": generationSchema,
+  "train-params": trainParamsSchema,
+  "train-reward": rewardSchema,
+  "merge-params": mergeParamsSchema,
   "cleanup-params": cleanupParamsSchema,
   "approval-params": approvalParamsSchema,
   "preprocess-params": preprocessParamsSchema,
@@ -47,6 +52,8 @@ const PARAMS: readonly { readonly name: string; readonly schema: z.ZodType; read
   { name: "evaluateModelParams", schema: evaluateModelParamsSchema, when: { properties: { kind: { const: "evaluate" }, params: { not: { required: ["run"] } } }, required: ["params"] } },
   { name: "cleanupParams", schema: cleanupParamsSchema, when: { properties: { kind: { const: "cleanup" } } } },
   { name: "approvalParams", schema: approvalParamsSchema, when: { properties: { kind: { const: "approval" } } } },
+  { name: "trainParams", schema: trainParamsSchema, when: { properties: { kind: { const: "train" } } } },
+  { name: "mergeParams", schema: mergeParamsSchema, when: { properties: { kind: { const: "merge" } } } },
   { name: "preprocessParams", schema: preprocessParamsSchema, when: { properties: { kind: { const: "preprocess" } } } },
 ];
 

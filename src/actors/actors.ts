@@ -7,6 +7,7 @@ import type { RedisAddress } from "../bus/connection.js";
 import type { CheckpointId, StageId } from "../domain/ids.js";
 import { AgentGateway } from "./agent-gateway.js";
 import { Caretaker, type Chore } from "./caretaker/caretaker.js";
+import { sweepTrainingSilence } from "./caretaker/training-silence.js";
 import { scanFailures } from "./caretaker/diagnosis.js";
 import { runRetention, type RetentionDeps } from "./caretaker/retention.js";
 import { TOPICS, type ControlPlane, type Wakeups } from "./control-plane.js";
@@ -48,10 +49,12 @@ export interface Actors {
 
 const RETENTION_EVERY_MS = 15 * 60_000;
 const DIAGNOSIS_EVERY_MS = 5_000;
+const TRAINING_SILENCE_EVERY_MS = 30_000;
 
 export function startActors(options: ActorsOptions): Actors {
   const { database, databaseUrl, log } = options;
   const self = `${hostname()}:${process.pid}:${Math.random().toString(36).slice(2, 8)}`;
+  const startedAt = Date.now();
   const wakeups = startWakeups({ databaseUrl, pool: database.pool, log, self });
 
   const engine = new Engine({
@@ -62,6 +65,7 @@ export function startActors(options: ActorsOptions): Actors {
       wakeups.wake([
         ...(batch.position === null ? [] : [TOPICS.events]),
         ...batch.telemetryStages.map(TOPICS.telemetry),
+        ...[...batch.unhealthy].map(TOPICS.anomalies),
         ...[...batch.ledger.orders.keys()].map(TOPICS.orders),
       ]);
       options.observe?.(batch);
@@ -99,6 +103,11 @@ export function startActors(options: ActorsOptions): Actors {
       run: async () => void (await runRetention({ db: database.db, log, deleteCheckpoint: (id: CheckpointId) => controlPlane.deleteCheckpoint(id), ...options.retention }, new Date())),
     },
     { name: "diagnosis of failed attempts", everyMs: DIAGNOSIS_EVERY_MS, run: async () => void (await scanFailures({ db: database.db, log }, new Date())) },
+    {
+      // What agents have kept while this control plane was away comes first.
+      name: "silent trainings", everyMs: TRAINING_SILENCE_EVERY_MS,
+      run: async () => void (Date.now() - startedAt < options.startGraceMs ? 0 : await sweepTrainingSilence({ pool: database.pool, wakeups }, Date.now())),
+    },
   ];
   const caretaker = new Caretaker({ pool: database.pool, databaseUrl, engine, log, self, leaseTtlMs: options.leaseTtlMs, startGraceMs: options.startGraceMs, sweepEveryMs: options.sweepEveryMs, chores });
 

@@ -14,6 +14,7 @@ import { decideAndEvolve } from "../domain/pipeline/decide.js";
 import { findStage, liveAttempt, type Failure, type MemberOutcome, type PipelineState } from "../domain/pipeline/state.js";
 import type { RefusedLease, Report, ReportsAccepted } from "../protocol/messages.js";
 import type { Committed } from "./control-plane.js";
+import { watchHealth, type WatchedItem } from "./health-watch.js";
 import { Ledger, type AssignmentBuilder } from "./ledger.js";
 import type { StateCache } from "./state-cache.js";
 
@@ -72,12 +73,15 @@ export class Batch implements BatchTransaction {
   readonly touched = new Set<PipelineId>();
   readonly watermarks = new Map<AgentId, { epoch: string; watermark: number }>();
   readonly states = new Map<PipelineId, PipelineState>();
+  /** Pipelines in whose trainings something was found wrong. */
+  unhealthy: ReadonlySet<PipelineId> = new Set();
   readonly reread = new Set<PipelineId>();
   readonly #items: readonly EngineItem[];
   readonly #cache: StateCache;
   readonly #attempts: Map<AttemptId, KnownAttempt>;
   readonly #ingest: IngestOptions;
   readonly #telemetry: TelemetryItem[] = [];
+  readonly #watched: WatchedItem[] = [];
   readonly #answers: ((position: number | null) => void)[] = [];
   readonly #evaluations: { state: PipelineState; stage: string; attemptId: AttemptId }[] = [];
   #client: pg.PoolClient | null = null;
@@ -157,6 +161,7 @@ export class Batch implements BatchTransaction {
       else if (item.kind === "reports") this.#decideReports(item);
       else this.#answers.push(() => item.resolve());
     }
+    if (this.#watched.length > 0) this.unhealthy = await watchHealth(this, this.#watched);
   }
 
   async #decideCommand(item: CommandItem): Promise<void> {
@@ -233,7 +238,9 @@ export class Batch implements BatchTransaction {
     }
     // Telemetry of the newest attempt counts, also when its end was decided meanwhile; an older fence is refused. Deletions answer orders for any attempt.
     if (report.type !== "checkpoint-deleted" && found.stage.attempts !== report.fence) throw new StaleLeaseError({ attemptId: report.attemptId, presented: report.fence, held: found.stage.attempts });
-    this.#telemetry.push({ stageId: known.stageId, pipelineId: known.pipelineId, attemptId: report.attemptId, attempt: report.fence, agentId, report });
+    const item: TelemetryItem = { stageId: known.stageId, pipelineId: known.pipelineId, attemptId: report.attemptId, attempt: report.fence, agentId, report };
+    this.#telemetry.push(item);
+    if (found.spec.kind === "train") this.#watched.push({ stage: known.stage, item });
   }
 
   async write(): Promise<{ position: number | null; stageIds: readonly StageId[]; points: number; logBytes: number }> {

@@ -50,6 +50,8 @@ export const TOPICS = {
   events: "events",
   /** New metric points, log chunks or progress of a stage. */
   telemetry: (stageId: string) => `telemetry:${stageId}`,
+  /** Something new found wrong with a training of a pipeline. */
+  anomalies: (pipelineId: string) => `anomalies:${pipelineId}`,
   /** New orders for an agent. */
   orders: (agentId: string) => `orders:${agentId}`,
 } as const;

@@ -16,9 +16,9 @@ import { place } from "../domain/placement/place.js";
 import type { Placement } from "../domain/placement/facts.js";
 import { resolvedParams } from "../domain/pipeline/decide.js";
 import { capabilityOf, cleanupParamsSchema, queueOf } from "../domain/pipeline/spec.js";
-import { isPlaceable, liveAttempt, type PipelineState } from "../domain/pipeline/state.js";
+import { isPlaceable, liveAttempt, type PipelineState, type StageState } from "../domain/pipeline/state.js";
 import { failpoint } from "../failpoints.js";
-import type { GpuReport, Pool } from "../protocol/messages.js";
+import type { Assignment, GpuReport, Pool } from "../protocol/messages.js";
 import type { BatchTransaction } from "./batch.js";
 import { RoleLostError, type Scheduler } from "./engine.js";
 import type { AssignmentBuilder } from "./ledger.js";
@@ -136,6 +136,7 @@ export class Dispatcher implements Scheduler {
         params: resolvedParams(state, event.stage), gpus: [...member.gpus], rank: member.rank,
         members: event.members.map((other) => ({ agentName: other.agentName, address: this.#agents.get(other.agentId)?.address ?? null, gpus: [...other.gpus] })),
         deletions: (plan?.get(member.agentId) ?? []).map(({ checkpointId, path }) => ({ checkpointId, path })),
+        ...rollbacksOf(state.stages.at(index)),
       };
     };
   }
@@ -215,6 +216,11 @@ export class Dispatcher implements Scheduler {
       fleet.upsertAgent({ id: row.id, name: row.name, status, lastSeenAt: row.last_heartbeat_at?.getTime() ?? null, pools: row.pools, capabilities: row.capabilities, labels: row.labels, gpus: row.gpus });
     }
   }
+}
+
+/** What an attempt of a rolled back stage must not go on from. */
+function rollbacksOf({ rollbacks }: StageState): Pick<Assignment, "rollbacks"> {
+  return rollbacks === undefined ? {} : { rollbacks: rollbacks.map(({ attempt, toStep }) => ({ fence: attempt, step: toStep })) };
 }
 
 /** Agents change by sessions, renewals and silence; a pass reads them at most this often, in milliseconds, unless told that one changed. Where silence counts

@@ -26,6 +26,8 @@ export interface CommittedBatch {
   /** Position of the batch's last event; null without events. */
   readonly position: number | null;
   readonly telemetryStages: readonly StageId[];
+  /** Pipelines in whose trainings something was found wrong. */
+  readonly unhealthy: ReadonlySet<PipelineId>;
   readonly points: number;
   readonly logBytes: number;
   /** When the oldest report of the batch was made, by its agent's clock; null without reports. */
@@ -153,7 +155,7 @@ export class Engine {
         if (!(await this.#outcomeOf(batch, position))) throw error;
       }
       if (batch.ledger.events.length > 0) failpoint("after-commit-before-publish");
-      return { ledger: batch.ledger, position, telemetryStages: stageIds, points, logBytes, reportedAt: batch.reportedAt, watermarks: batch.watermarks };
+      return { ledger: batch.ledger, position, telemetryStages: stageIds, unhealthy: batch.unhealthy, points, logBytes, reportedAt: batch.reportedAt, watermarks: batch.watermarks };
     } catch (error) {
       if (broken === undefined) await client.query("rollback").catch((failure: unknown) => { broken = failure as Error; });
       throw error;

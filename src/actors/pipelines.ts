@@ -15,6 +15,7 @@ import type { Order } from "../protocol/messages.js";
 import { setDraining } from "./agent-gateway.js";
 import { TOPICS, type Committed, type ControlPlane, type RequestKey, type UserOrder, type Wakeups } from "./control-plane.js";
 import type { Claim } from "./batch.js";
+import { trainingProblems } from "./preflight/training-preflight.js";
 import type { Engine } from "./engine.js";
 
 export interface PipelinesOptions {
@@ -59,7 +60,8 @@ export function createControlPlane(options: PipelinesOptions): ControlPlane {
       });
       const stages = parent.spec.stages.map((stage, index) => (index === found.index && overrides !== null ? { ...stage, params: merge(stage.params, overrides) } : stage));
       const { spec, problems } = validateSpec({ ...parent.spec, stages });
-      if (spec === null) throw new InvalidInputError(`The overrides make stage "${fromStage}" invalid: ${problems[0]?.message ?? ""}`, problems);
+      const wrong = spec === null ? problems : (await trainingProblems(db, spec, (name) => reuse.get(name)?.outputs ?? null, (index) => !reuse.has(parent.dag.names[index]!))).filter((problem) => problem.severity === "ERROR");
+      if (spec === null || wrong.length > 0) throw new InvalidInputError(`The overrides make stage "${fromStage}" invalid: ${wrong[0]?.message ?? ""}`, wrong);
       return create({ spec, by, request: null, forkedFrom: pipelineId, reuse, ...auditOf(audit) });
     },
 

@@ -6,15 +6,17 @@ import type { AttemptId } from "../domain/ids.js";
 import type { RefusedLease } from "../protocol/messages.js";
 import type { AttemptHost } from "./attempt/attempt-host.js";
 import { runCleanup } from "./attempt/cleanup-attempt.js";
+import { commandRole } from "./attempt/command-role.js";
 import { runInProcess, type InProcessRunner } from "./attempt/in-process-attempt.js";
 import { runPreprocess } from "./attempt/preprocess-attempt.js";
+import { evaluationRole } from "./attempt/evaluation-role.js";
 import { graceOf, runProgram } from "./attempt/program-attempt.js";
 import type { Outcome, RunningAttempt } from "./attempt/running-attempt.js";
 import type { Ledger } from "./journal/ledger.js";
 import { encodeRecord, type HeldAttempt, type StopOrder } from "./journal/records.js";
 
 /** What this agent can run (capabilityOf). */
-export const CAPABILITIES = ["command", "evaluate", "cleanup", "preprocess"] as const;
+export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "evaluate:model", "cleanup", "preprocess"] as const;
 
 export interface Attempts {
   /** Runs a held attempt, or goes on with it. */
@@ -43,8 +45,8 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
     switch (held.assignment.kind) {
       case "preprocess": return runPreprocess(host, held);
       case "cleanup": return runCleanup(host, held);
-      case "command":
-      case "evaluate": return runProgram(host, held);
+      case "evaluate": return runProgram(host, held, "run" in held.assignment.params ? commandRole : evaluationRole);
+      case "command": return runProgram(host, held, commandRole);
       default: return runUnable(host, held);
     }
   };

@@ -25,7 +25,7 @@ import { removeStaleNotes } from "./data/kept-results.js";
 import { parseLabels, parsePools } from "./host/declaration.js";
 import { createGpuKeeper } from "./host/gpu-keeper.js";
 import { HOUSEKEEPING_EVERY_MS, removeOldAttempts } from "./host/housekeeping.js";
-import { probeVersions } from "./host/versions.js";
+import { probeVersions, trainerCapabilities, type Versions } from "./host/versions.js";
 import { openJournal, replayJournal, type Place } from "./journal/journal.js";
 import { Ledger } from "./journal/ledger.js";
 import { encodeRecord } from "./journal/records.js";
@@ -78,8 +78,8 @@ export class AgentStartError extends Error {
 
 /** How long `now` waits for the control plane to commit the last reports; they stay in the spool. Milliseconds. */
 export const FAREWELL_MS = 10_000;
-/** How long the first session waits for the versions of what is installed, in milliseconds. */
-const VERSIONS_WAIT_MS = 1_500;
+/** How long a session waits for the versions of what is installed, in milliseconds: without them no train stage is offered until the next session. */
+const VERSIONS_WAIT_MS = 12_000;
 
 /** Starts the daemon. Resolves when what an earlier process left is taken up; the control plane may be away. Throws AgentStartError, DeclarationError, JournalDamagedError. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
@@ -166,7 +166,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     content: (id, signal) => client.datasetContent(id, signal),
   };
   const host: AttemptHost = {
-    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE,
+    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON,
     hostHasGpus: gpus.hostHasGpus, gpusTaken: gpus.taken, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
@@ -189,16 +189,17 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   // ── the control plane ──
   const ended = new AbortController();
   const instance = randomBytes(12).toString("hex");
-  const versions = probeVersions({ agent: ownVersion(), nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, cacheFile: join(directory, "versions.json"), environment });
+  const versions = probeVersions({ agent: ownVersion(), nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment });
   let link: LinkKind | null = null;
   let sayConnected: () => void = () => undefined;
   const connected = new Promise<void>((done) => { sayConnected = done; });
-  const describe = async (): Promise<OpenSession> => ({
-    protocol: PROTOCOL_VERSION, name, epoch, instance, pools, labels, capabilities: [...CAPABILITIES],
-    gpus: [...(await gpus.report())],
-    versions: await Promise.race([versions, delay(VERSIONS_WAIT_MS, { agent: ownVersion(), node: process.versions.node })]),
-    runMode: "LOCAL", address: config.TRAINYARD_AGENT_ADDRESS ?? null, held: ledger.held(),
-  });
+  const describe = async (): Promise<OpenSession> => {
+    const found: Versions = await Promise.race([versions, delay(VERSIONS_WAIT_MS, { agent: ownVersion(), node: process.versions.node }, { ref: false })]);
+    return {
+      protocol: PROTOCOL_VERSION, name, epoch, instance, pools, labels, capabilities: [...CAPABILITIES, ...trainerCapabilities(found)], gpus: [...(await gpus.report())], versions: found,
+      runMode: "LOCAL", address: config.TRAINYARD_AGENT_ADDRESS ?? null, held: ledger.held(),
+    };
+  };
   const session = keepSession({
     client, log, signal: ended.signal, describe,
     links: { epoch, mode: config.TRAINYARD_AGENT_LINK, inbox, shipper, changed: (kind) => { link = kind; } },

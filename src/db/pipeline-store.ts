@@ -117,7 +117,10 @@ function valuesOf(batch: Append): (string | number)[] {
     return { i: index + 1, pipeline_id: pipelineId, seq, type, stage, payload, at: time(at) };
   });
   const gpus = batch.assignments.flatMap((row) => row.gpus.map((gpu) => ({ agent_id: row.agent_id, gpu_index: gpu, attempt_id: row.attempt_id })));
-  return [...[pipelines, newStages, changes, stageChanges, batch.attempts, batch.assignments, gpus, batch.watermarks, events].map((rows) => JSON.stringify(rows)), events.length, JSON.stringify(batch.audits)];
+  const jobs = batch.created.flatMap(({ state }) => state.spec.stages.flatMap((spec, position) => (spec.kind !== "train" ? [] : [{
+    stage_id: state.stages.at(position).id, pipeline_id: state.id, algorithm: spec.params["algorithm"], model: spec.params["model"], simulated: spec.params["simulate"] === true, created_at: time(state.createdAt),
+  }])));
+  return [...[pipelines, newStages, changes, stageChanges, batch.attempts, batch.assignments, gpus, batch.watermarks, events].map((rows) => JSON.stringify(rows)), events.length, JSON.stringify(batch.audits), JSON.stringify(jobs)];
 }
 
 function time(ms: number | null): string | null {
@@ -146,6 +149,9 @@ with new_pipelines as (
 ), new_stages as (
   insert into stages (id, pipeline_id, position, name, kind, queue, priority, status, phase, timer_at)
   select * from json_to_recordset($2::json) as x (id text, pipeline_id text, position integer, name text, kind text, queue text, priority integer, status text, phase jsonb, timer_at timestamptz)
+), new_jobs as (
+  insert into training_jobs (stage_id, pipeline_id, algorithm, model, simulated, created_at)
+  select * from json_to_recordset($12::json) as x (stage_id text, pipeline_id text, algorithm text, model text, simulated boolean, created_at timestamptz)
 ), changed_pipelines as (
   update pipelines p set status = x.status, seq = x.seq, cancelling = x.cancelling, error = x.error, started_at = x.started_at, finished_at = x.finished_at
   from json_to_recordset($3::json) as x (id text, status text, seq bigint, cancelling jsonb, error text, started_at timestamptz, finished_at timestamptz)

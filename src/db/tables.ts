@@ -4,10 +4,14 @@
 import type { ColumnType, Generated } from "kysely";
 import type { DatasetColumn, DatasetStatistics } from "../domain/data/dataset.js";
 import type { DataFormat, DataTask } from "../domain/data/preprocess-params.js";
-import type { AgentId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SessionId, StageId, TokenId, UploadId } from "../domain/ids.js";
+import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SessionId, StageId, TokenId, UploadId } from "../domain/ids.js";
 import type { PipelineEventType } from "../domain/pipeline/events.js";
 import type { PipelineSpec, StageKind } from "../domain/pipeline/spec.js";
 import type { AttemptStatus, Failure, Json, Member, PipelineStatus, StageState, StageStatus } from "../domain/pipeline/state.js";
+import type { Algorithm } from "../domain/training/algorithms.js";
+import type { AnomalyKind, AnomalySeverity } from "../domain/training/health/anomaly.js";
+import type { AnomalyAction } from "../domain/training/health/decide-action.js";
+import type { HealthState } from "../domain/training/health/health-state.js";
 import type { Assignment, GpuReport, Order, Pool } from "../protocol/messages.js";
 
 /** A jsonb column: read as T, written as JSON text. */
@@ -66,6 +70,12 @@ export interface Database {
     scores: JsonColumn<Record<string, number>>; sample_count: number; created_at: Date;
   };
   diagnoses: { attempt_id: AttemptId; cause: string; evidence: JsonColumn<string[]>; suggestion: string; created_at: Date };
+  training_jobs: { stage_id: StageId; pipeline_id: PipelineId; algorithm: Algorithm; model: string; simulated: boolean; created_at: Date };
+  training_health: { stage_id: StageId; state: JsonColumn<HealthState> };
+  anomalies: {
+    id: AnomalyId; position: Generated<number>; stage_id: StageId; pipeline_id: PipelineId; attempt: number; key: string; kind: AnomalyKind; severity: AnomalySeverity; step: number | null; metric: string | null;
+    value: number | null; threshold: number | null; message: string; suggestion: string; action: AnomalyAction; would: AnomalyAction | null; reason: string; created_at: Date;
+  };
   dataset_names: { name: string; versions: number };
   datasets: {
     id: DatasetId; name: string; version: number; content_hash: string; format: DataFormat; rows: number; unreadable_rows: Generated<number>; size_bytes: number; columns: JsonColumn<DatasetColumn[]>;

@@ -30,7 +30,7 @@ export const FAILURES: Readonly<Record<FailureCode, CatalogueEntry>> = {
   INVALID_INPUT: { meaning: "The stage's params are not valid once its references are filled in, or name a secret the agent does not have.", action: "Correct what the message names and fork the pipeline from that stage. Not retried by itself." },
   INVALID_OUTPUTS: { meaning: "The program ended well, but the file of its outputs is no JSON object, is larger than 64 KiB, or (evaluate) holds no scores.", action: "Write one JSON object to TRAINYARD_OUTPUTS_FILE; put large results in TRAINYARD_OUTPUT_DIR and their path in the outputs. Not retried by itself." },
   MISSING_OUTPUT: { meaning: "The stage refers to an output that the upstream stage did not leave.", action: "Correct the reference, or let the upstream stage write that key; then fork from it. Not retried by itself." },
-  HEALTH_POLICY: { meaning: "The stage was stopped because a rule on the health of its training was broken.", action: "Read the message for the rule and the metric." },
+  HEALTH_POLICY: { meaning: "The stage was stopped because a rule on the health of its training was broken.", action: "Read the message for the rule and the metric, and the job's anomalies for what to do. Not retried by itself, but where retry.on names it." },
   INTERNAL: { meaning: "The agent or the control plane met an error of its own.", action: "Report it with the message and the agent's log." },
 };
 
@@ -56,6 +56,26 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   UNKNOWN_STAGE: { meaning: "A cleanup stage names a stage the pipeline does not have.", action: "Correct the name." },
   UNKNOWN_DATASET: { meaning: "A preprocess stage reads a data set, or a version of one, that is not registered and that no stage of the pipeline makes.", action: "Correct the name; the nearest one is given. Or register the data set first." },
   UNKNOWN_FORMAT: { meaning: "The ending of a file says no data format.", action: "Rename it; the message lists the endings." },
+  INVALID_PATTERN: { meaning: "A field of a preprocess stage that holds a regular expression holds none.", action: "Correct it as the message says; it is read as JavaScript with the flag u." },
+  INVALID_RANGE: { meaning: "A lower limit is above its upper limit, so that nothing could pass.", action: "Swap the two, or remove one." },
+  UNUSED_FIELD: { meaning: "A field is given that the stage would never read beside its other fields.", action: "Remove it, or change what the message names." },
+  PLAIN_SECRET: { meaning: "A token or key stands in the specification itself, which everybody may read who may read the pipeline.", action: "Keep it on the agent (TRAINYARD_AGENT_SECRETS_FILE) and write secret://<name> here." },
+
+  INVALID_OVERRIDE: { meaning: "An override is no key path of verl, or its value cannot be written as an argument of it.", action: "Write the key alone, such as actor_rollout_ref.actor.optim.lr, and the value as plain YAML." },
+  RESERVED_OVERRIDE: { meaning: "An override sets what Trainyard decides itself, since resuming, metrics or checkpoints rest on it.", action: "Leave it out; the message names the field of the stage that serves instead." },
+  RENAMED_OVERRIDE: { meaning: "The release of verl that is used reads this setting under another key.", action: "Write the key that the hint names." },
+  OVERRIDE_REPLACES_GROUP: { meaning: "An override gives a whole group of keys at once, which would drop all others of the group.", action: "Give each key by its own path." },
+  WRONG_OVERRIDE_TYPE: { meaning: "The value of an override is of another type than verl's configuration has there.", action: "Give the type that the message names; numbers and booleans stand without quotes." },
+  UNKNOWN_OVERRIDE: { meaning: "The release of verl that is used has no such key for this algorithm.", action: "Correct the key; the nearest one is given." },
+  MISSING_MICRO_BATCH: { meaning: "Without dynamic batching verl must be told how many rows a GPU takes at once.", action: "Set microBatchSize." },
+  TWO_MICRO_BATCHES: { meaning: "The size of a micro batch is given both for all GPUs together and per GPU, and verl takes one only.", action: "Remove the one that the hint names." },
+  UNSUPPORTED_PARALLELISM: { meaning: "verl's rollout engines cannot be spread over GPUs in this way.", action: "Change the number as the message says." },
+  UNKNOWN_CHOICE: { meaning: "The value of a setting is none of those that verl knows.", action: "Choose one of those that the hint lists." },
+  UNSUPPORTED_ROLLOUT: { meaning: "This release of verl cannot draw answers in this way or with this engine.", action: "Leave the setting out, or choose what the hint names." },
+  ALGORITHM_MISMATCH: { meaning: "An override turns the training into another algorithm than the one the stage names.", action: "Remove the override, or name the algorithm that you mean." },
+  UNSUPPORTED_VERL: { meaning: "The stage asks for a release of verl that is older than any that is supported.", action: "Leave `verl` out, or name a newer release." },
+  UNTRIED_VERL: { meaning: "The stage asks for a release of verl with which this version was never tried; the keys of the nearest one are used.", action: "Nothing is needed. Look closely at the first run, or name a release that was tried." },
+  GPU_MEMORY: { meaning: "By its size the model is likely not to fit into the memory of the GPUs that were asked for.", action: "Ask for more or larger GPUs, shard or offload the weights, or train adapters (lora). It is an estimate: the stage runs all the same." },
   MORE_PROBLEMS: { meaning: "There are more problems than one answer lists.", action: "Correct those that are listed, and validate again." },
 };
 
@@ -74,6 +94,9 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   PATH_REFUSED: { meaning: "A path lies outside the data directories of the host, once its symlinks are resolved.", action: "Move the file into one of them, or add its folder to TRAINYARD_DATA_DIRS there." },
   FILE_NOT_FOUND: { meaning: "No file of that name, or none that the glob matches, lies in the data directories of the host.", action: "Check the path; files of one host are not on another." },
   UNREADABLE_FILE: { meaning: "A data file cannot be read to its end: truncated, damaged, or of another format than its name says. The message names the last line that was read.", action: "Do what the message says; usually: copy the file again, or name its format." },
+
+  INVALID_TOKENIZER: { meaning: "The tokenizer of a preprocess stage cannot be read, is no tokenizer.json, or is of a kind that cannot be run without Python.", action: "Give the tokenizer.json of the model that is trained, or leave `tokenizer` out and limit characters." },
+  SCORER_FAILED: { meaning: "The scorer of an evaluation failed at one answer; the others were scored.", action: "Read the message, and try the scorer by hand on that sample." },
 
   PIPELINE_EXISTS: { meaning: "A pipeline with this id is stored already.", action: "Read it instead of submitting it again." },
   PIPELINE_OVER: { meaning: "The pipeline has ended; it can no longer be paused or cancelled.", action: "Retry it, or fork it from a stage." },

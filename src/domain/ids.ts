@@ -14,13 +14,15 @@ export type TokenId = Id<"tok">;
 export type SessionId = Id<"ses">;
 export type DatasetId = Id<"dst">;
 export type UploadId = Id<"upl">;
+export type JobId = Id<"job">;
+export type AnomalyId = Id<"ano">;
 
 interface Kinds {
-  pip: PipelineId; stg: StageId; att: AttemptId; agt: AgentId; ckp: CheckpointId; evl: EvaluationId; tok: TokenId; ses: SessionId; dst: DatasetId; upl: UploadId;
+  pip: PipelineId; stg: StageId; att: AttemptId; agt: AgentId; ckp: CheckpointId; evl: EvaluationId; tok: TokenId; ses: SessionId; dst: DatasetId; upl: UploadId; job: JobId; ano: AnomalyId;
 }
 export type IdKind = keyof Kinds;
 
-const KINDS: ReadonlySet<string> = new Set(["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses", "dst", "upl"] satisfies IdKind[]);
+const KINDS: ReadonlySet<string> = new Set(["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses", "dst", "upl", "job", "ano"] satisfies IdKind[]);
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 const PATTERN = /^([a-z]{3})_[0-9a-hjkmnp-tv-z]{26}$/;
 
@@ -49,4 +51,14 @@ export function idKind(text: string): IdKind | null {
 /** Whether the text is an id of this kind. */
 export function isId<K extends IdKind>(kind: K, text: string): text is Kinds[K] {
   return idKind(text) === kind;
+}
+
+/** A training job is its train stage seen as an experiment: its id is the stage's, with its own prefix. */
+export function jobIdOf(stageId: StageId): JobId {
+  return `job_${stageId.slice(4)}` as JobId;
+}
+
+/** The stage of a training job. */
+export function stageOfJob(jobId: JobId): StageId {
+  return `stg_${jobId.slice(4)}` as StageId;
 }

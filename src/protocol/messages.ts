@@ -184,12 +184,14 @@ export const assignmentSchema = z.object({
   members: z.array(z.object({ agentName: z.string(), address: z.string().nullable(), gpus: z.array(z.number().int().nonnegative()) })).min(1),
   /** For cleanup stages: what this agent deletes. */
   deletions: z.array(z.object({ checkpointId: id<CheckpointId>("ckp"), path: z.string() })).default([]),
+  /** For train stages that were rolled back: what attempts up to `fence` left behind after `step` is not to be gone on from. */
+  rollbacks: z.array(z.object({ fence: z.number().int().positive(), step: z.number().int() })).optional(),
 });
 export type Assignment = z.infer<typeof assignmentSchema>;
 
 export const orderSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("assign"), assignment: assignmentSchema }),
-  z.object({ type: z.literal("stop"), attemptId: id<AttemptId>("att"), fence: z.number().int().positive(), cause: z.enum(["CANCEL", "PAUSE", "TIMEOUT", "NO_PROGRESS", "PEER_ENDED", "STALE"]), reason: z.string() }),
+  z.object({ type: z.literal("stop"), attemptId: id<AttemptId>("att"), fence: z.number().int().positive(), cause: z.enum(["CANCEL", "PAUSE", "TIMEOUT", "NO_PROGRESS", "PEER_ENDED", "HEALTH", "STALE"]), reason: z.string() }),
   z.object({ type: z.literal("delete-checkpoint"), checkpointId: id<CheckpointId>("ckp"), attemptId: id<AttemptId>("att"), fence: z.number().int().positive(), path: z.string() }),
   /** Streams only: reports are committed up to `watermark` of this epoch. Never stored. */
   z.object({ type: z.literal("watermark"), epoch: z.string(), watermark: z.number().int().nonnegative() }),

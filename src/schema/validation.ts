@@ -1,6 +1,7 @@
 // Problems of a specification, and the query that looks for them before anything is stored.
 
-import type { Problem as ProblemShape } from "../domain/errors.js";
+import { trainingProblems } from "../actors/preflight/training-preflight.js";
+import { MAX_PROBLEMS, type Problem as ProblemShape } from "../domain/errors.js";
 import { validateSpec, type Validation } from "../domain/pipeline/validate.js";
 import { unknownDatasets } from "../registry/unknown-datasets.js";
 import { builder } from "./builder.js";
@@ -26,8 +27,9 @@ export const Problem = builder.objectRef<ProblemShape>("Problem").implement({
 export async function validateFor({ db }: Pick<SchemaDependencies, "db">, input: unknown): Promise<Validation> {
   const found = validateSpec(input);
   if (found.spec === null) return found;
-  const unknown = await unknownDatasets(db, found.spec);
-  return unknown.length === 0 ? found : { ...found, spec: null, problems: [...found.problems, ...unknown] };
+  const more = [...(await unknownDatasets(db, found.spec)), ...(await trainingProblems(db, found.spec))];
+  const problems = [...found.problems, ...more].slice(0, MAX_PROBLEMS);
+  return { ...found, problems, spec: more.some((problem) => problem.severity === "ERROR") ? null : found.spec };
 }
 
 const ValidationReport = builder.objectRef<Validation>("ValidationReport").implement({

@@ -4,6 +4,7 @@
 import { nearestName } from "../domain/pipeline/dag.js";
 import { excerpt, type Problem } from "../domain/errors.js";
 import type { OverrideValue, TrainParams } from "../domain/training/train-params.js";
+import { OURS_IN_GENERATION } from "./generation.js";
 import { hydraValue, isKeyPath } from "./hydra.js";
 import { keyTable, type KeyTable, type Release } from "./releases.js";
 import { configOf } from "./train-command.js";
@@ -17,12 +18,24 @@ export function overrideProblems(params: TrainParams, release: Release, path: st
   });
 }
 
+/** Judges the overrides of an evaluation's generation server, whose configuration is the RL trainer's. */
+export function generationOverrideProblems(overrides: TrainParams["overrides"], release: Release, path: string): Problem[] {
+  const table = keyTable(release.release, "ppo_trainer");
+  return Object.entries(overrides).flatMap(([key, value]) => {
+    const found = judge(key, value, { algorithm: "generation" }, release, table, OURS_IN_GENERATION);
+    return found === null ? [] : [{ ...found, path: `${path}.${excerpt(key)}`, severity: found.severity ?? "ERROR" } as Problem];
+  });
+}
+
 type Found = Pick<Problem, "code" | "message" | "hint"> & { readonly severity?: Problem["severity"] };
 
-function judge(key: string, value: OverrideValue, params: TrainParams, release: Release, table: KeyTable): Found | null {
+/** What is judged: a training, by its algorithm, or the drawing of answers. */
+interface Subject { readonly algorithm: TrainParams["algorithm"] | "generation" }
+
+function judge(key: string, value: OverrideValue, params: Subject, release: Release, table: KeyTable, ours: Readonly<Record<string, string>> = OURS): Found | null {
   const shown = excerpt(key);
   if (!isKeyPath(key)) return { code: "INVALID_OVERRIDE", message: `"${shown}" is no key path of verl.`, hint: "Write the key alone, e.g. actor_rollout_ref.actor.optim.lr, without + or ++ and without a value." };
-  if (key in OURS) return { code: "RESERVED_OVERRIDE", message: `"${key}" is set by Trainyard: ${OURS[key]!}.`, hint: "Leave it out." };
+  if (Object.hasOwn(ours, key)) return { code: "RESERVED_OVERRIDE", message: `"${key}" is set by Trainyard: ${ours[key]!}.`, hint: "Leave it out." };
   try {
     hydraValue(value);
   } catch (error) {
@@ -71,7 +84,7 @@ const ALSO_TEXT: Readonly<Record<string, readonly string[]>> = { "trainer.save_f
 const ALSO_LIST: ReadonlySet<string> = new Set(["trainer.logger", "data.train_files", "data.val_files", "model.target_modules", "actor_rollout_ref.model.target_modules", "critic.model.target_modules"]);
 const ALSO_ANYTHING: ReadonlySet<string> = new Set(["data.train_max_samples", "data.val_max_samples"]);
 
-function mistyped(key: string, value: OverrideValue, type: string, params: TrainParams): Found | null {
+function mistyped(key: string, value: OverrideValue, type: string, params: Subject): Found | null {
   const nullable = type.endsWith("?");
   const kind = nullable ? type.slice(0, -1) : type;
   if (kind === "any" || ALSO_ANYTHING.has(key)) return null;

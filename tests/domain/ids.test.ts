@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { idKind, isId, newId, type IdKind } from "../../src/domain/ids.js";
 
-const KINDS: IdKind[] = ["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses", "dst", "upl"];
+const KINDS: IdKind[] = ["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses", "dst", "upl", "job", "ano"];
 
 test.each(KINDS)("an id of kind %s shows its kind and no other", (kind) => {
   const id = newId(kind);

@@ -17,8 +17,11 @@ export interface AttemptDirectory {
   readonly work: string;
   readonly outputsFile: string;
   readonly metricsFile: string;
-  /** Standard output and error of the program. */
+  /** Standard output and error of the program, in the order in which they came. */
   readonly logFile: string;
+  /** Of a program whose outputs are kept apart; `logFile` then holds both, merged line by line. */
+  readonly stdoutFile: string;
+  readonly stderrFile: string;
   /** Written by the launcher: who it is (launch.json) and how the program ended (exit.json). */
   readonly launchFile: string;
   readonly exitFile: string;
@@ -26,6 +29,8 @@ export interface AttemptDirectory {
   readonly checkpointsFile: string;
   /** One path per line: data files that are registered as data sets. */
   readonly datasetsFile: string;
+  /** What is being run, for an agent that takes over. */
+  readonly planFile: string;
 }
 
 /** The paths of an attempt. `attemptsRoot` is absolute. Throws Error when the assignment's names cannot be part of a path (D1). */
@@ -35,9 +40,14 @@ export function attemptDirectory(attemptsRoot: string, assignment: Pick<Assignme
   const root = join(attemptsRoot, assignment.pipelineId, assignment.stage, String(assignment.fence));
   const at = (name: string) => join(root, name);
   return {
-    root, output: at("output"), work: at("work"), outputsFile: at("outputs.json"), metricsFile: at("metrics.jsonl"), logFile: at("log"),
-    launchFile: at("launch.json"), exitFile: at("exit.json"), checkpointsFile: at("checkpoints"), datasetsFile: at("datasets"),
+    root, output: at("output"), work: at("work"), outputsFile: at("outputs.json"), metricsFile: at("metrics.jsonl"), logFile: at("log"), stdoutFile: at("stdout"), stderrFile: at("stderr"),
+    launchFile: at("launch.json"), exitFile: at("exit.json"), checkpointsFile: at("checkpoints"), datasetsFile: at("datasets"), planFile: at("plan.json"),
   };
+}
+
+/** The same directory as the program of a later phase sees it: launch and exit files of its own. */
+export function phaseDirectory(directory: AttemptDirectory, phase: number, name: string): AttemptDirectory {
+  return phase === 0 ? directory : { ...directory, launchFile: join(directory.root, `launch-${name}.json`), exitFile: join(directory.root, `exit-${name}.json`) };
 }
 
 /** Whose directory this is; null when it does not say, or does not exist. */
@@ -73,18 +83,19 @@ export function makeAttemptDirectory(directory: AttemptDirectory): void {
 
 /** The output directory of the newest earlier attempt of the stage on this host, or null. */
 export function previousOutputDirectory(attemptsRoot: string, assignment: Pick<Assignment, "pipelineId" | "stage" | "fence">): string | null {
+  return earlierOutputDirectories(attemptsRoot, assignment)[0] ?? null;
+}
+
+/** Those of all earlier attempts of the stage on this host, newest first. */
+export function earlierOutputDirectories(attemptsRoot: string, assignment: Pick<Assignment, "pipelineId" | "stage" | "fence">): readonly string[] {
   const stageRoot = join(attemptsRoot, assignment.pipelineId, assignment.stage);
   let numbers: number[];
   try {
     numbers = readdirSync(stageRoot).map(Number).filter((number) => Number.isInteger(number) && number > 0 && number < assignment.fence);
   } catch {
-    return null;
+    return [];
   }
-  for (const number of numbers.sort((a, b) => b - a)) {
-    const output = join(stageRoot, String(number), "output");
-    if (statSync(output, { throwIfNoEntry: false })?.isDirectory()) return output;
-  }
-  return null;
+  return numbers.sort((a, b) => b - a).map((number) => join(stageRoot, String(number), "output")).filter((output) => statSync(output, { throwIfNoEntry: false })?.isDirectory());
 }
 
 /** The real path of `path` (relative ones start at `base`) when it lies inside `root`, links resolved; null when it does not, or does not exist. */

@@ -19,6 +19,8 @@ export interface AttemptHost {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly inheritedVariables: readonly string[];
   readonly secretsFile: string | undefined;
+  /** Interpreter of the trainers, unless a stage names another. */
+  readonly python: string;
   /** Whether the host has GPUs, so that an attempt without any is kept off them. */
   hostHasGpus(): boolean;
   /** Processes of strangers on these GPUs, in words; null when they are free. */

@@ -19,6 +19,9 @@ interface Cause {
 
 /** X1. Add a row here together with a line of real output in the test. */
 export const EXIT_CAUSES: readonly Cause[] = [
+  { code: "INVALID_INPUT", log: /^evaluation refused: (.+)$/m, message: "$1", hint: "Correct the params or the data and fork the pipeline from this stage; a missing right is given to the agent's secret." },
+  { code: "MODULE_NOT_FOUND", log: /^evaluation lacks a module: (.+)$/m, message: "$1", hint: "Install it there, name an interpreter that has it in params.python, or run the stage on another agent (resources.labels)." },
+  { code: "NETWORK", log: /^evaluation gave up: (.+)$/m, message: "$1", hint: "Look at the service that draws the answers. The next try goes on from the answers that are there." },
   {
     code: "GPU_OUT_OF_MEMORY",
     log: /(?:CUDA|HIP) out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation|No available memory for the cache blocks|CUDA error: out of memory/,

@@ -48,24 +48,28 @@ export interface Launched {
   readonly ended: Promise<void>;
 }
 
-/** Starts the launcher. Throws LaunchError. */
-export async function launch(options: { argv: readonly string[]; environment: Readonly<Record<string, string>>; workingDirectory: string; directory: AttemptDirectory }): Promise<Launched> {
+/** Starts the launcher. `outputs`: the files of standard output and error, which may be one. Throws LaunchError. */
+export async function launch(options: {
+  argv: readonly string[]; environment: Readonly<Record<string, string>>; workingDirectory: string; directory: AttemptDirectory; outputs?: { readonly stdout: string; readonly stderr: string };
+}): Promise<Launched> {
   const { directory, environment, workingDirectory } = options;
   if (kindOf(workingDirectory) !== "directory") {
     throw new LaunchError("FILE_NOT_FOUND", `The working directory ${workingDirectory} does not exist on this host, or is closed to this agent.`);
   }
   const [name, ...rest] = options.argv;
   const program = findProgram(name ?? "", environment["PATH"], workingDirectory);
-  let log: number;
+  const outputs = options.outputs ?? { stdout: directory.logFile, stderr: directory.logFile };
+  const opened: number[] = [];
   try {
     writeFileSync(directory.exitFile, EXIT_FILE_ROOM, { mode: 0o600, flag: "a" });
-    log = openSync(directory.logFile, "a", 0o600);
+    for (const file of [outputs.stdout, outputs.stderr]) opened.push(openSync(file, "a", 0o600));
   } catch (error) {
+    for (const handle of opened) closeSync(handle);
     throw new LaunchError((error as NodeJS.ErrnoException).code === "ENOSPC" ? "DISK_FULL" : "INTERNAL", `The attempt's directory cannot be written: ${(error as Error).message}`);
   }
   try {
     const child = spawn("/bin/sh", ["-c", LAUNCHER, "sh", directory.launchFile, directory.exitFile, program, ...rest], {
-      cwd: workingDirectory, env: environment, detached: true, stdio: ["ignore", log, log], // L4
+      cwd: workingDirectory, env: environment, detached: true, stdio: ["ignore", ...opened], // L4
     });
     await new Promise<void>((done, failed) => {
       child.once("spawn", done);
@@ -79,7 +83,7 @@ export async function launch(options: { argv: readonly string[]; environment: Re
     if (code === "E2BIG") throw new LaunchError("INTERNAL", "The program's arguments and environment are larger than this system allows. Pass the long ones in a file.");
     throw new LaunchError("INTERNAL", `The program cannot be started: ${(error as Error).message}`);
   } finally {
-    closeSync(log);
+    for (const handle of opened) closeSync(handle);
   }
 }
 

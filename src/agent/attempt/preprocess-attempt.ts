@@ -163,7 +163,7 @@ export function runPreprocess(host: AttemptHost, held: HeldAttempt): RunningAtte
       outputs: {
         ...(train === undefined ? {} : { trainFile: train.path }),
         ...(validation === undefined ? {} : { validationFile: validation.path }),
-        rows: result.rows, trainRows: result.trainRows, validationRows: result.validationRows, dropped: result.dropped, rejected: result.rejected, reasons: { ...result.reasons },
+        rows: result.trainRows + result.validationRows, trainRows: result.trainRows, validationRows: result.validationRows, rowsRead: result.rows, dropped: result.dropped + result.rejected, rejected: result.rejected, reasons: { ...result.reasons },
         manifestFile: result.manifestFile, rejectsFile: result.rejectsFile,
         ...(train === undefined ? {} : { trainDataset: train.datasetId }),
         ...(validation === undefined ? {} : { validationDataset: validation.datasetId }),

@@ -1,75 +1,75 @@
-// One attempt of a stage that is a program: prepare, start, follow, collect, report. Also picks up where an earlier agent process stopped.
+// One attempt of a stage that is a program: prepare, start, follow, collect, report. Also picks up where an earlier agent process stopped. What is particular to a
+// kind of stage is its role's business (program-role.ts).
 //   P1. `started` is recorded together with who the program is; before that the launch file knows (launcher.ts).
 //   P2. `ended` is recorded after everything the program wrote.
 //   P3. What the program leaves running is ended before the attempt is: the next one may get its GPU.
+//   P4. Who belongs to the program is looked at now and then while it runs: a child that rewrote its environment and lost its parents is known by then.
 
-import { statSync } from "node:fs";
+import { appendFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { commandParamsSchema, evaluateProgramParamsSchema, type FailureCode } from "../../domain/pipeline/spec.js";
 import { failpoint } from "../../failpoints.js";
-import { identifyProcess, isAlive, pidRealm } from "../../process-identity.js";
+import { identifyProcess, isAlive, pidRealm, type ProcessIdentity } from "../../process-identity.js";
 import { programMembers } from "../host/process-table.js";
 import { stopProgram } from "../host/program-stopper.js";
 import { encodeRecord, type HeldAttempt, type ProgramIdentity } from "../journal/records.js";
-import { createLogTailer, readLogTail } from "../telemetry/log-tailer.js";
-import { createMetricsTailer } from "../telemetry/metrics-tailer.js";
+import { createLogTailer, readLogTail, type LogTailer } from "../telemetry/log-tailer.js";
 import { createPublisher } from "../telemetry/publisher.js";
-import { createRedactor, redactJson, type Redactor } from "../telemetry/redactor.js";
+import { createRedactor, type Redactor } from "../telemetry/redactor.js";
+import { createStreamMerger } from "../telemetry/stream-merger.js";
 import { startTelemetryLoop } from "../telemetry/telemetry-loop.js";
-import { attemptDirectory, claimAttemptDirectory, makeAttemptDirectory, previousOutputDirectory, type AttemptDirectory } from "./attempt-directory.js";
+import { attemptDirectory, claimAttemptDirectory, makeAttemptDirectory, phaseDirectory, previousOutputDirectory, type AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
-import { classifyExit } from "./exit-causes.js";
 import { hasLaunched, launch, LaunchError, readExitStatus, readLaunch } from "./launcher.js";
-import { checkScores, readOutputs } from "./outputs-file.js";
 import { programEnvironment, programMark } from "./program-environment.js";
+import { failed, NeverStarted, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "./program-role.js";
 import type { Outcome, RunningAttempt, StopRequest } from "./running-attempt.js";
-import { resolveSecrets, SecretError, type ResolvedEnvironment } from "./secrets.js";
+
+export { graceOf } from "./program-role.js";
+
+/** Makes the role of an attempt. Throws NeverStarted. `resumed`: a program of it was started already. */
+export type RoleMaker = (host: AttemptHost, held: HeldAttempt, resumed: boolean) => ProgramRole;
 
 /** Interval of looking whether an adopted program still lives, in milliseconds. */
 const ADOPTED_LOOK_MS = 100;
 /** Grace for what a program leaves running after its end, in milliseconds. */
 const LEFTOVER_GRACE_MS = 5_000;
-
-/** A way to end before the program ran. */
-class NeverStarted extends Error {
-  readonly outcome: Outcome;
-  constructor(outcome: Outcome) {
-    super("never started");
-    this.outcome = outcome;
-  }
-}
-
-interface Plan {
-  readonly argv: readonly string[];
-  readonly graceMs: number;
-  readonly totalSteps: number | null;
-  readonly workingDirectory: string | null;
-  readonly environment: ResolvedEnvironment;
-}
+/** Interval of P4, in milliseconds. */
+const MEMBERS_LOOK_MS = 10_000;
+/** How long the memory of the attempt's GPUs may take to be free after its end, in milliseconds, and how often it is looked at. */
+const GPU_PATIENCE_MS = 20_000;
+const GPU_LOOK_MS = 1_000;
 
 /** Runs the attempt, or goes on with it. */
-export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt {
+export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleMaker): RunningAttempt {
   const { assignment } = held;
   const { attemptId, fence } = assignment;
   const log = host.log.child({ attemptId, stage: assignment.stage });
   const mark = programMark(attemptId);
   const publisher = createPublisher(host.spool, { attemptId, fence });
   let program: ProgramIdentity | null = null;
+  let known: ProcessIdentity[] = [];
+  let stopSignal: NodeJS.Signals | null = null;
   let stopping: StopRequest | null = null;
   let disowned = false;
   let left = false;
   let leaveNow: () => void = () => undefined;
   const leaving = new Promise<"left">((done) => { leaveNow = () => { left = true; done("left"); }; });
+  const preparing = new AbortController();
   let ending: Promise<void> | null = null;
 
   const of = { attemptId, fence } as const;
   const endProgram = (graceMs: number): void => {
     if (program === null) return;
     const launcher = program;
-    ending ??= stopProgram({ launcher, mark }, graceMs).then((remaining) => {
+    ending ??= stopProgram({ launcher, mark, first: stopSignal, known }, graceMs).then((remaining) => {
       if (remaining.length > 0) log.error({ pids: remaining.map(({ pid }) => pid) }, "processes of the attempt do not end although they were killed; a device may hold them");
     });
+  };
+  const stop = (request: StopRequest): void => {
+    stopping ??= request;
+    preparing.abort();
+    endProgram(request.graceMs);
   };
   const identifyLaunch = async (directory: AttemptDirectory): Promise<ProgramIdentity | null> => {
     for (;;) {
@@ -80,12 +80,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt
   };
 
   /** Starts the program; `gone` resolves when it has ended. */
-  const start = async (plan: Plan, directory: AttemptDirectory): Promise<{ readonly gone: Promise<void> }> => {
-    if (assignment.gpus.length > 0) {
-      const taken = await host.gpusTaken(assignment.gpus);
-      if (taken !== null) throw new NeverStarted({ kind: "REFUSED", reason: taken });
-    }
-    makeAttemptDirectory(directory);
+  const start = async (plan: ProgramPlan, role: ProgramRole, directory: AttemptDirectory, context: RoleContext): Promise<{ readonly gone: Promise<void> }> => {
     if (stopping !== null) throw new NeverStarted((stopping as StopRequest).outcome);
     failpoint("before-spawn");
     // This process, or its host, may have stood still since the order was taken.
@@ -94,10 +89,8 @@ export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt
       argv: plan.argv,
       directory,
       workingDirectory: plan.workingDirectory === null ? directory.work : resolve(directory.work, plan.workingDirectory),
-      environment: programEnvironment({
-        own: host.environment, allowed: host.inheritedVariables, stage: plan.environment.variables, assignment, directory,
-        previousOutput: previousOutputDirectory(host.attemptsRoot, assignment), hostHasGpus: host.hostHasGpus(),
-      }),
+      environment: context.environmentWith(plan.environment),
+      ...(role.apart ? { outputs: { stdout: directory.stdoutFile, stderr: directory.stderrFile } } : {}),
     }).catch((error: unknown) => {
       if (error instanceof LaunchError) throw new NeverStarted(failed(error.code, error.message));
       throw error;
@@ -121,70 +114,137 @@ export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt
     while (identity.realm === pidRealm() && isAlive(identity)) await delay(ADOPTED_LOOK_MS);
   };
 
-  const collect = (directory: AttemptDirectory, redactor: Redactor): Outcome => {
+  /** Why the program left no exit status. */
+  const vanished = (directory: AttemptDirectory, redactor: Redactor): Outcome => {
+    if (statSync(directory.launchFile, { throwIfNoEntry: false })?.size === 0) return failed("DISK_FULL", "The disk of this host was full: the program could not be started.", "Free space on that host.");
     const logTail = readLogTail(directory.logFile, redactor);
-    const status = readExitStatus(directory);
-    if (status === null) {
-      if (statSync(directory.launchFile, { throwIfNoEntry: false })?.size === 0) return failed("DISK_FULL", "The disk of this host was full: the program could not be started.", "Free space on that host.");
-      if (program !== null && program.realm !== pidRealm()) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
-      return failed("PROCESS_VANISHED", "The program is gone and left no exit status: it was killed together with its launcher.", "Look in the host's kernel log for an OOM kill of the whole group.", logTail);
+    if (program !== null && program.realm !== pidRealm()) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
+    return failed("PROCESS_VANISHED", "The program is gone and left no exit status: it was killed together with its launcher.", "Look in the host's kernel log for an OOM kill of the whole group.", logTail);
+  };
+
+  /** P3. The program and everything it left are gone when this resolves. */
+  const clear = async (logTailer: LogTailer): Promise<void> => {
+    if (ending !== null) await ending;
+    if (program === null || (program as ProgramIdentity).realm !== pidRealm()) return;
+    const leftovers = programMembers(program, mark, known);
+    if (leftovers.length > 0) {
+      logTailer.notice(`the program ended and left ${leftovers.length} process${leftovers.length === 1 ? "" : "es"} running; they are ended now.`);
+      await stopProgram({ launcher: program, mark, known }, LEFTOVER_GRACE_MS);
     }
-    if (status !== 0) return { kind: "FAILED", failure: { ...classifyExit(status, logTail), logTail: [...logTail] } };
-    let read = readOutputs(directory.outputsFile);
-    if (read.kind === "outputs" && assignment.kind === "evaluate" && assignment.rank === 0) read = checkScores(read.outputs);
-    return read.kind === "outputs" ? { kind: "COMPLETED", outputs: redactJson(read.outputs, redactor) as Record<string, never> } : failed(read.code, redactor.redact(read.problem), null, logTail, 0);
+    if (assignment.gpus.length === 0) return;
+    const until = performance.now() + GPU_PATIENCE_MS;
+    for (let taken = await host.gpusTaken(assignment.gpus); taken !== null; taken = await host.gpusTaken(assignment.gpus)) {
+      if (left || performance.now() >= until) {
+        logTailer.notice(`after the program's end its GPUs are not free: ${taken}`);
+        return;
+      }
+      await delay(GPU_LOOK_MS);
+    }
+  };
+
+  /** Follows the program of a phase to its end. False: this agent left it running. */
+  const follow = async (phase: number, role: ProgramRole, context: RoleContext, gone: Promise<void>): Promise<boolean> => {
+    const { directory, redactor } = context;
+    const merger = role.apart ? createStreamMerger({ stdout: directory.stdoutFile, stderr: directory.stderrFile, log: directory.logFile, source: held.streams ?? null }) : undefined;
+    const logTailer = createLogTailer({ file: directory.logFile, redactor, source: held.log, publisher, ...(merger === undefined ? {} : { merger }) });
+    const metrics = role.follow(phase, { directory, redactor, publisher, notice: (text) => logTailer.notice(text), giveUp: (outcome) => stop({ graceMs: role.graceMs, outcome }) });
+    const telemetry = startTelemetryLoop({ folder: directory.root, log: logTailer, metrics, failed: host.fatal });
+    if (stopping !== null) endProgram((stopping as StopRequest).graceMs);
+    if (disowned) endProgram(role.graceMs);
+    const looking = setInterval(() => {
+      if (program !== null && ending === null) known = programMembers(program, mark, known); // P4
+    }, MEMBERS_LOOK_MS);
+    looking.unref();
+    try {
+      if ((await Promise.race([gone, leaving])) === "left") {
+        publisher.abandon();
+        await telemetry.halt();
+        return false;
+      }
+      failpoint("after-exit-before-report");
+      await clear(logTailer);
+    } finally {
+      clearInterval(looking);
+    }
+    publisher.hurry();
+    await Promise.race([telemetry.finish(), leaving]); // P2
+    publisher.atLeisure();
+    return !left;
   };
 
   const run = async (): Promise<void> => {
     const directory = attemptDirectory(host.attemptsRoot, assignment);
     const aside = held.program === null ? claimAttemptDirectory(host.attemptsRoot, assignment) : null;
     if (aside !== null) log.warn({ aside }, "the directory of an attempt that the control plane no longer knows was set aside");
-    const resumed = held.program !== null || hasLaunched(directory);
-    const plan = readPlan(held, host, resumed);
-    const redactor = createRedactor(plan.environment.secrets);
-    let gone: Promise<void>;
-    if (resumed) {
-      program = held.program ?? (await identifyLaunch(directory));
-      log.info({ pid: program?.pid }, "program of an earlier agent process taken over");
-      gone = program === null ? Promise.resolve() : untilGone(program);
-    } else {
-      ({ gone } = await start(plan, directory));
-    }
-    if (!held.started) {
-      const identity = program as ProgramIdentity | null;
-      await host.journal.append([
-        ...(identity === null ? [] : [{ vital: true, line: () => encodeRecord("program", JSON.stringify({ attemptId, program: identity })), written: () => { held.program = identity; } }]),
-        ...host.spool.entries([{ ...of, type: "started", at: Date.now(), command: plan.argv.map((word) => redactor.redact(word)) }]),
-      ]); // P1
-    }
-    const logTailer = createLogTailer({ file: directory.logFile, redactor, source: held.log, publisher });
-    const metrics = createMetricsTailer({ directory, redactor, source: held.metrics, publisher, totalSteps: plan.totalSteps, notice: (text) => logTailer.notice(text) });
-    const telemetry = startTelemetryLoop({ folder: directory.root, log: logTailer, metrics, failed: host.fatal });
-    if (stopping !== null) endProgram((stopping as StopRequest).graceMs);
-    if (disowned) endProgram(plan.graceMs);
-
-    if ((await Promise.race([gone, leaving])) === "left") {
-      publisher.abandon();
-      return telemetry.halt();
-    }
-    failpoint("after-exit-before-report");
-    if (ending !== null) await ending;
-    if (program !== null && (program as ProgramIdentity).realm === pidRealm()) {
-      const leftovers = programMembers(program, mark);
-      if (leftovers.length > 0) { // P3
-        logTailer.notice(`the program ended and left ${leftovers.length} process${leftovers.length === 1 ? "" : "es"} running; they are ended now.`);
-        await stopProgram({ launcher: program, mark }, LEFTOVER_GRACE_MS);
+    let resumed = held.program !== null || hasLaunched(directory);
+    const role = makeRole(host, held, resumed);
+    const redactor = createRedactor(role.secrets);
+    const context: RoleContext = {
+      directory, redactor, signal: preparing.signal,
+      environmentWith: (stage) => programEnvironment({
+        own: host.environment, allowed: host.inheritedVariables, stage, assignment, directory, previousOutput: previousOutputDirectory(host.attemptsRoot, assignment), hostHasGpus: host.hostHasGpus(),
+      }),
+      say: (text) => appendFileSync(role.apart ? directory.stderrFile : directory.logFile, `[trainyard] ${text}\n`, { mode: 0o600 }),
+    };
+    const filesOf = (phase: number): AttemptDirectory => phaseDirectory(directory, phase, role.phases[phase] as string);
+    let phase = Math.max(0, role.phases.findLastIndex((_, position) => hasLaunched(filesOf(position))));
+    resumed ||= hasLaunched(filesOf(phase));
+    let ended: number | null = null; // the phase that has ended
+    let outcome: Outcome | null = null;
+    if (!resumed) {
+      if (assignment.gpus.length > 0) {
+        const taken = await host.gpusTaken(assignment.gpus);
+        if (taken !== null) throw new NeverStarted({ kind: "REFUSED", reason: taken });
       }
+      makeAttemptDirectory(directory);
     }
-    publisher.hurry();
-    await Promise.race([telemetry.finish(), leaving]); // P2
+    while (outcome === null) {
+      let plan: ProgramPlan;
+      let gone: Promise<void>;
+      if (resumed) {
+        resumed = false;
+        program = (phase === 0 ? held.program : null) ?? (await identifyLaunch(filesOf(phase)));
+        plan = role.recall(phase, directory);
+        log.info({ pid: (program as ProgramIdentity | null)?.pid }, "program of an earlier agent process taken over");
+        gone = program === null ? Promise.resolve() : untilGone(program);
+      } else {
+        if (stopping !== null) break;
+        const status = ended === null ? null : readExitStatus(filesOf(ended));
+        if (ended !== null && status === null) {
+          outcome = vanished(filesOf(ended), redactor);
+          break;
+        }
+        const step: RoleStep | "left" = await Promise.race([role.next(ended, status, context), leaving]);
+        if (step === "left") return;
+        if ("end" in step) {
+          outcome = step.end;
+          break;
+        }
+        phase = step.phase;
+        plan = step.run;
+        known = [];
+        ending = null;
+        ({ gone } = await start(plan, role, filesOf(phase), context));
+      }
+      stopSignal = plan.stopSignal;
+      if (!held.started) {
+        const identity = program as ProgramIdentity | null;
+        await host.journal.append([
+          ...(identity === null ? [] : [{ vital: true, line: () => encodeRecord("program", JSON.stringify({ attemptId, program: identity })), written: () => { held.program = identity; } }]),
+          ...host.spool.entries([{ ...of, type: "started", at: Date.now(), command: plan.argv.map((word) => redactor.redact(word)) }]),
+        ]); // P1
+      }
+      if (!(await follow(phase, role, { ...context, directory }, gone)) || disowned) return;
+      ended = phase;
+    }
     if (left || disowned) return;
-    await report((stopping as StopRequest | null)?.outcome ?? collect(directory, redactor));
+    await report((stopping as StopRequest | null)?.outcome ?? (outcome as Outcome));
   };
   const report = (outcome: Outcome): Promise<void> => host.spool.append([{ ...of, type: "ended", at: Date.now(), outcome }]);
 
   const done = run().catch(async (error: unknown) => {
     if (left || disowned) return;
+    if (stopping !== null) return report((stopping as StopRequest).outcome);
     if (error instanceof NeverStarted) return report(error.outcome);
     log.error({ err: error }, "the attempt failed inside the agent");
     return report(failed("INTERNAL", `The agent failed: ${(error as Error).message}`.slice(0, 2_000), "This is a fault of the agent; its log says more."));
@@ -192,54 +252,18 @@ export function runProgram(host: AttemptHost, held: HeldAttempt): RunningAttempt
 
   return {
     done,
-    stop(request) {
-      stopping ??= request;
-      endProgram(request.graceMs);
-    },
+    stop,
     disown(graceMs) {
       disowned = true;
       publisher.abandon();
-      stopping ??= { graceMs, outcome: { kind: "STOPPED" } };
-      endProgram(graceMs);
+      stop({ graceMs, outcome: { kind: "STOPPED" } });
     },
     async leave() {
       leaveNow();
+      preparing.abort();
       publisher.abandon();
       await done;
     },
-    owns: (pid) => program !== null && programMembers(program, mark).some((member) => member.pid === pid),
+    owns: (pid) => program !== null && programMembers(program, mark, known).some((member) => member.pid === pid),
   };
-}
-
-/** Grace of a stage between TERM and KILL, in milliseconds. */
-export function graceOf(held: HeldAttempt): number {
-  const grace = (held.assignment.params as { graceSeconds?: unknown }).graceSeconds;
-  return typeof grace === "number" && grace >= 0 && grace <= 3_600 ? grace * 1_000 : 30_000;
-}
-
-/** Throws NeverStarted. On a resumed attempt a secret that is gone since is only missed by the redactor. */
-function readPlan(held: HeldAttempt, host: AttemptHost, resumed: boolean): Plan {
-  const schema = held.assignment.kind === "evaluate" ? evaluateProgramParamsSchema : commandParamsSchema;
-  const parsed = schema.safeParse(held.assignment.params);
-  if (!parsed.success) {
-    throw new NeverStarted(failed("INVALID_INPUT", `The stage's params are not usable after references were filled in: ${parsed.error.issues.map((issue) => `params.${issue.path.join(".")}: ${issue.message}`).join("; ")}`.slice(0, 5_000)));
-  }
-  const params = parsed.data;
-  let environment: ResolvedEnvironment;
-  try {
-    environment = resolveSecrets(params.env ?? {}, { environment: host.environment, file: host.secretsFile });
-  } catch (error) {
-    if (!(error instanceof SecretError)) throw error;
-    if (!resumed) throw new NeverStarted(failed("INVALID_INPUT", error.message, "Give the agent the secret, then retry."));
-    host.log.warn({ attemptId: held.assignment.attemptId }, `${error.message} Its value cannot be redacted from the rest of the log.`);
-    environment = { variables: {}, secrets: [] };
-  }
-  const argv = params.run.map(String);
-  const bad = [...argv, ...Object.values(environment.variables), params.workingDirectory ?? ""].find((text) => text.includes("\0"));
-  if (bad !== undefined) throw new NeverStarted(failed("INVALID_INPUT", "An argument, variable or path holds a NUL character; no program can be given that."));
-  return { argv, graceMs: params.graceSeconds * 1_000, totalSteps: params.totalSteps ?? null, workingDirectory: params.workingDirectory ?? null, environment };
-}
-
-function failed(code: FailureCode, message: string, hint: string | null = null, logTail: readonly string[] = [], exitCode: number | null = null): Outcome {
-  return { kind: "FAILED", failure: { code, message, hint, exitCode, logTail: [...logTail] } };
 }

@@ -16,7 +16,7 @@ export function readProcessTable(): ProcessRow[] {
 }
 
 /** What belongs to the program whose launcher had this identity: still living, the launcher included. `mark` is NAME=value in the program's environment. */
-export function programMembers(launcher: ProcessIdentity, mark: string, known: readonly ProcessIdentity[] = []): ProcessIdentity[] {
+export function programMembers(launcher: ProcessIdentity, mark: string, known: readonly ProcessIdentity[] = []): ProcessRow[] {
   const table = readProcessTable();
   const rowOf = new Map(table.map((row) => [row.pid, row]));
   const leader = rowOf.get(launcher.pid);

@@ -59,6 +59,8 @@ export class Ledger {
         }
         if (sources?.log !== undefined) held.log = sources.log;
         if (sources?.metrics !== undefined) held.metrics = sources.metrics;
+        if (sources?.streams !== undefined) held.streams = sources.streams;
+        if (sources?.training !== undefined) held.training = sources.training;
       }
     }
   }

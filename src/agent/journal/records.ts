@@ -31,7 +31,18 @@ export interface MetricsSource {
   readonly totalSteps: number | null;
 }
 
-export interface Sources { readonly attemptId: AttemptId; readonly log?: LogSource; readonly metrics?: MetricsSource }
+/** How far the program's two outputs are merged into its log file: bytes of each that are in it, and its length then. */
+export interface StreamsSource {
+  readonly offsets: readonly [stdout: number, stderr: number];
+  readonly merged: number;
+  /** Which of the two wrote the unended line at the end of the log file; null: it ends with a whole line. */
+  readonly open: 0 | 1 | null;
+}
+
+/** How far a trainer's output is reported: bytes of its standard output and of its JSON-lines logger, and the newest checkpoint. */
+export interface TrainingSource { readonly console: number; readonly logger: number; readonly checkpoint: number | null }
+
+export interface Sources { readonly attemptId: AttemptId; readonly log?: LogSource; readonly metrics?: MetricsSource; readonly streams?: StreamsSource; readonly training?: TrainingSource }
 
 /** Who a program is: a pid is reused, a pid with its start time on one boot is not. */
 export interface ProgramIdentity { readonly pid: number; readonly startedAt: string; readonly realm: string }
@@ -47,6 +58,10 @@ export interface HeldAttempt {
   ended: number | null;
   log: LogSource | null;
   metrics: MetricsSource | null;
+  /** Only of programs whose outputs are kept apart. */
+  streams?: StreamsSource;
+  /** Only of train stages. */
+  training?: TrainingSource;
 }
 
 export interface Snapshot {

@@ -5,6 +5,7 @@ import { readFrom } from "./file-reader.js";
 import { LogFolder, tailLines } from "./log-folder.js";
 import type { Publisher } from "./publisher.js";
 import type { Redactor } from "./redactor.js";
+import type { StreamMerger } from "./stream-merger.js";
 
 /** Bytes read between two records of how far we are: small enough that they make one chunk, which is recorded whole. */
 const STEP_BYTES = 24 * 1024;
@@ -20,8 +21,9 @@ export interface LogTailer {
   notice(text: string): void;
 }
 
-export function createLogTailer(options: { file: string; redactor: Redactor; source: LogSource | null; publisher: Publisher }): LogTailer {
-  const { file, publisher } = options;
+/** `merger`: fills the file from the program's two outputs. */
+export function createLogTailer(options: { file: string; redactor: Redactor; source: LogSource | null; publisher: Publisher; merger?: StreamMerger }): LogTailer {
+  const { file, publisher, merger } = options;
   const folder = new LogFolder(options.redactor, options.source);
   let givenUp = false;
 
@@ -29,17 +31,21 @@ export function createLogTailer(options: { file: string; redactor: Redactor; sou
     if (!folder.hasChunks || givenUp) return;
     const chunks = folder.takeChunks();
     const log = folder.source;
-    if (await publisher.publish(chunks.map((chunk) => ({ type: "log", ...chunk })), { log })) return;
+    const streams = merger === undefined ? {} : { streams: merger.source };
+    if (await publisher.publish(chunks.map((chunk) => ({ type: "log", ...chunk })), { log, ...streams })) return;
     givenUp = true;
     const size = readFrom(file, 0, 0)?.size ?? log.offset;
     const fromByte = log.published + (size - log.offset);
     const skippedBytes = fromByte - (chunks[0]?.fromByte ?? 0) + (chunks[0]?.skippedBytes ?? 0);
-    await publisher.publishVital([{ type: "log", fromByte, skippedBytes, text: "" }], { log: { offset: size, published: fromByte, taken: 0, skipping: false, skipped: 0 } });
+    await publisher.publishVital([{ type: "log", fromByte, skippedBytes, text: "" }], { log: { offset: size, published: fromByte, taken: 0, skipping: false, skipped: 0 }, ...streams });
   };
-  const readAll = async (): Promise<void> => {
+  const readAll = async (ended: boolean): Promise<void> => {
     while (!givenUp) {
       const read = readFrom(file, folder.readOffset, STEP_BYTES);
-      if (read === null || read.bytes.length === 0) return;
+      if (read === null || read.bytes.length === 0) {
+        if (merger === undefined || !merger.advance(ended)) return;
+        continue;
+      }
       folder.push(read.bytes, performance.now());
       await publishReady();
     }
@@ -47,12 +53,12 @@ export function createLogTailer(options: { file: string; redactor: Redactor; sou
 
   return {
     async advance() {
-      await readAll();
+      await readAll(false);
       folder.rest(performance.now());
       await publishReady();
     },
     async finish() {
-      await readAll();
+      await readAll(true);
       folder.end();
       await publishReady();
     },

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { AttemptId } from "../../domain/ids.js";
 import { JournalFullError } from "../journal/journal-errors.js";
-import type { LogSource, MetricsSource, Sources } from "../journal/records.js";
+import type { Sources } from "../journal/records.js";
 import type { Draft, Spool } from "../journal/spool.js";
 
 const FULL_PAUSE_MS = 1_000;
@@ -16,11 +16,13 @@ export type Telemetry = Draft extends infer D ? (D extends Draft ? Omit<D, "atte
 
 export interface Publisher {
   /** Records the reports together with how far the files were read. False when they had to be given up (P2, or `abandon`). */
-  publish(reports: readonly Telemetry[], sources: { readonly log?: LogSource; readonly metrics?: MetricsSource }): Promise<boolean>;
+  publish(reports: readonly Telemetry[], sources: Omit<Sources, "attemptId">): Promise<boolean>;
   /** Like `publish`, from the reserve of a full disk. */
-  publishVital(reports: readonly Telemetry[], sources: { readonly log?: LogSource }): Promise<void>;
+  publishVital(reports: readonly Telemetry[], sources: Omit<Sources, "attemptId">): Promise<void>;
   /** The program has ended (P2). */
   hurry(): void;
+  /** Another one begins. */
+  atLeisure(): void;
   /** Nothing of this attempt is to be reported any more. */
   abandon(): void;
 }
@@ -53,6 +55,9 @@ export function createPublisher(spool: Spool, attempt: { readonly attemptId: Att
     },
     hurry() {
       hurriedAt ??= performance.now();
+    },
+    atLeisure() {
+      hurriedAt = null;
     },
     abandon() {
       isAbandoned = true;

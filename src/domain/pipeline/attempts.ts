@@ -44,7 +44,7 @@ export function endMember(draft: Draft, command: CommandOf<"EndMember">): void {
   draft.emit({ type: "MemberEnded", at: draft.at, stage, attemptId: live.id, number: live.number, agentId: member.agentId, outcome });
   const now = liveAttempt(draft.state.stages.at(index))!;
   if (now.members.every((other) => other.status === "ENDED")) return endAttempt(draft, index, now, now.members);
-  if (outcome.kind !== "COMPLETED") requestStop(draft, stage, now, "PEER_ENDED", `rank ${member.rank} on agent ${member.agentName} ended: ${outcome.kind}`, member.agentId);
+  if (outcome.kind !== "COMPLETED") requestStop(draft, stage, now, "PEER_ENDED", `rank ${member.rank} on agent ${member.agentName} ended: ${outcome.kind}`, { peer: member.agentId });
 }
 
 /** The agent fell silent for the length of its lease. A loss that comes too late changes nothing. */
@@ -83,6 +83,7 @@ function endAttempt(draft: Draft, index: number, live: LiveAttempt, members: rea
   if (live.stopping?.cause === "TIMEOUT" || live.stopping?.cause === "NO_PROGRESS") {
     return failAttempt(draft, index, attempt, overdue(live, failed?.failure ?? null));
   }
+  if (live.stopping?.cause === "HEALTH") return endUnhealthy(draft, index, attempt, live.stopping, failed?.failure ?? null);
   // Of several, the first that ended badly is why: what the others say after it is usually about losing it.
   const first = members.find((member) => member.agentId === live.stopping?.peer)?.outcome ?? bad[0]!;
   const cause = first.kind === "STOPPED" ? failed ?? first : first;
@@ -105,6 +106,16 @@ function failAttempt(draft: Draft, index: number, attempt: { at: number; stage: 
   draft.emit({ type: "AttemptFailed", ...attempt, failure, counts: true });
   retryOrFail(draft, index, failure);
 }
+
+/** Stopped by the policy on its health: it fails, or a new attempt goes on from before what was found. The budget of rollbacks was judged when the stop was ordered. */
+function endUnhealthy(draft: Draft, index: number, attempt: { at: number; stage: string; attemptId: LiveAttempt["id"]; number: number }, { reason, rollbackTo }: NonNullable<LiveAttempt["stopping"]>, said: Failure | null): void {
+  const failure: Failure = { code: "HEALTH_POLICY", message: reason, hint: UNHEALTHY_HINT, exitCode: said?.exitCode ?? null, logTail: said?.logTail ?? [] };
+  if (rollbackTo === undefined) return failAttempt(draft, index, attempt, failure);
+  draft.emit({ type: "AttemptFailed", ...attempt, failure, counts: false, rolledBackTo: rollbackTo });
+  draft.emit({ type: "StageQueued", at: attempt.at, stage: attempt.stage, cause: "ROLLBACK", notBefore: null });
+}
+
+const UNHEALTHY_HINT = "See the job's anomalies for what was found and what to change; params.health says what is done about them.";
 
 function retryOrFail(draft: Draft, index: number, failure: Failure): void {
   const spec = draft.state.spec.stages[index]!;
@@ -148,6 +159,13 @@ export function stopSilentAttempt(draft: Draft, { at, stage: name, attemptId, si
   const silentMs = at - Math.max(silentSince, stage.live.startedAt ?? stage.live.offeredAt);
   if (silentMs < limit * 1000) return;
   requestStop(draft, name, stage.live, "NO_PROGRESS", `Neither log output nor metrics for ${Math.round(silentMs / 1000)} s (noProgressTimeoutSeconds is ${limit}).`);
+}
+
+/** Stops an attempt whose training is unwell. One that is over, or being stopped already, is left alone: no event tells the caller. */
+export function stopUnhealthyAttempt(draft: Draft, { stage: name, attemptId, reason, rollbackTo }: CommandOf<"StopUnhealthyAttempt">): void {
+  const live = liveAttempt(draft.find(name).stage);
+  if (live === null || live.id !== attemptId) return;
+  requestStop(draft, name, live, "HEALTH", reason, rollbackTo === null ? {} : { rollbackTo });
 }
 
 function liveMember(draft: Draft, command: { stage: string; attemptId: string; fence: number; agentId: string }): { index: number; live: LiveAttempt; member: Member } {

@@ -36,7 +36,9 @@ export type PipelineCommand =
   | (OfMember<"EndMember"> & { readonly outcome: MemberOutcome })
   | (OfMember<"LoseMember"> & { readonly reason: string })
   | (Base<"FireTimer"> & { readonly stage: string })
-  | (Base<"StopSilentAttempt"> & { readonly stage: string; readonly attemptId: AttemptId; /** Last sign of life of the program, milliseconds since 1970. */ readonly silentSince: number });
+  | (Base<"StopSilentAttempt"> & { readonly stage: string; readonly attemptId: AttemptId; /** Last sign of life of the program, milliseconds since 1970. */ readonly silentSince: number })
+  /** The policy on the health of a training: stop the attempt, or stop it and go on from the checkpoint of `rollbackTo`. */
+  | (Base<"StopUnhealthyAttempt"> & { readonly stage: string; readonly attemptId: AttemptId; readonly reason: string; readonly rollbackTo: number | null });
 
 export type CommandType = PipelineCommand["type"];
 export type CommandOf<Type extends CommandType> = Extract<PipelineCommand, { type: Type }>;

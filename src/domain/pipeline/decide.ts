@@ -5,7 +5,7 @@
 // Submission and users' orders stand here, the fate of attempts in attempts.ts, how stages move in draft.ts.
 
 import { ConflictError, assertNever } from "../errors.js";
-import { endMember, fireTimer, loseMember, offerAttempt, startMember, stopSilentAttempt } from "./attempts.js";
+import { endMember, fireTimer, loseMember, offerAttempt, startMember, stopSilentAttempt, stopUnhealthyAttempt } from "./attempts.js";
 import type { CommandOf, PipelineCommand } from "./commands.js";
 import { ancestorsOf, descendantsOf } from "./dag.js";
 import { Draft, cancelWaiting, completeStage, queueIfReady, requestStop, skipDownstream } from "./draft.js";
@@ -38,6 +38,7 @@ export function decideAndEvolve(before: PipelineState | null, command: PipelineC
     case "LoseMember": loseMember(draft, command); break;
     case "FireTimer": fireTimer(draft, command); break;
     case "StopSilentAttempt": stopSilentAttempt(draft, command); break;
+    case "StopUnhealthyAttempt": stopUnhealthyAttempt(draft, command); break;
     default: assertNever(command);
   }
   draft.finishWhenDone();

@@ -109,9 +109,9 @@ export function skipDownstream(draft: Draft, index: number, reason: string): voi
 }
 
 /** A cancel overrides whatever else the attempt is being stopped for; otherwise the first cause stays. */
-export function requestStop(draft: Draft, stage: string, live: LiveAttempt, cause: StopCause, reason: string, peer?: AgentId): void {
+export function requestStop(draft: Draft, stage: string, live: LiveAttempt, cause: StopCause, reason: string, more: { readonly peer?: AgentId; readonly rollbackTo?: number } = {}): void {
   if (live.stopping !== null && (cause !== "CANCEL" || live.stopping.cause === "CANCEL")) return;
-  draft.emit({ type: "AttemptStopRequested", at: draft.at, stage, attemptId: live.id, number: live.number, cause, reason, ...(peer === undefined ? {} : { peer }) });
+  draft.emit({ type: "AttemptStopRequested", at: draft.at, stage, attemptId: live.id, number: live.number, cause, reason, ...more });
 }
 
 /** Params of a stage with references resolved, for its assignment. Throws MissingOutputError. */

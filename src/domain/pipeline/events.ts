@@ -30,7 +30,7 @@ export type PipelineEvent =
   | (Base<"PipelineFailed"> & { readonly error: string })
   | (Base<"PipelineCancelled"> & { readonly reason: string })
   | (OfStage<"StageReused"> & { readonly fromStageId: StageId; readonly outputs: Outputs })
-  | (OfStage<"StageQueued"> & { readonly cause: "READY" | "RETRY" | "RESUMED" | "REFUSED"; readonly notBefore: number | null })
+  | (OfStage<"StageQueued"> & { readonly cause: "READY" | "RETRY" | "RESUMED" | "REFUSED" | "ROLLBACK"; readonly notBefore: number | null })
   | (OfStage<"StageWaitingApproval"> & { readonly message: string | null })
   | (OfStage<"StageApproved"> & { readonly by: string; readonly reason: string })
   | (OfStage<"StageCompleted"> & { readonly attemptId: AttemptId | null; readonly number: number; readonly outputs: Outputs })
@@ -42,8 +42,8 @@ export type PipelineEvent =
   | (OfAttempt<"AttemptOffered"> & { readonly members: readonly Member[] })
   | (OfAttempt<"AttemptStarted"> & { readonly agentId: string; readonly agentName: string; readonly command: readonly string[] | null })
   | (OfAttempt<"MemberEnded"> & { readonly agentId: string; readonly outcome: MemberOutcome })
-  | (OfAttempt<"AttemptStopRequested"> & { readonly cause: StopCause; readonly reason: string; /** PEER_ENDED: the agent whose end it was. */ readonly peer?: AgentId })
-  | (OfAttempt<"AttemptFailed"> & { readonly failure: Failure; /** Whether it counts against retry.maxAttempts. */ readonly counts: boolean })
+  | (OfAttempt<"AttemptStopRequested"> & { readonly cause: StopCause; readonly reason: string; /** PEER_ENDED: the agent whose end it was. */ readonly peer?: AgentId; /** HEALTH: the step of the checkpoint from which a new attempt is to go on. */ readonly rollbackTo?: number })
+  | (OfAttempt<"AttemptFailed"> & { readonly failure: Failure; /** Whether it counts against retry.maxAttempts. */ readonly counts: boolean; /** Checkpoints after this step are not gone on from. */ readonly rolledBackTo?: number })
   | (OfAttempt<"AttemptLost"> & { readonly failure: Failure })
   | (OfAttempt<"AttemptCancelled"> & { readonly reason: string });
 

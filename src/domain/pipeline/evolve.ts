@@ -44,8 +44,8 @@ export function evolve(before: PipelineState | null, event: PipelineEvent): Pipe
       live: { ...live, startedAt: live.startedAt ?? at, members: withMember(live, event, ["OFFERED"], { status: "RUNNING" }) },
     }));
     case "MemberEnded": return withLive(state, event, (live, stage) => ({ ...stage, live: { ...live, members: withMember(live, event, ["OFFERED", "RUNNING"], { status: "ENDED", outcome: event.outcome }) } }));
-    case "AttemptStopRequested": return withLive(state, event, (live, stage) => ({ ...stage, live: { ...live, stopping: { cause: event.cause, reason: event.reason, ...(event.peer === undefined ? {} : { peer: event.peer }) } } }));
-    case "AttemptFailed": return attemptOver(state, event, event.counts ? 1 : 0);
+    case "AttemptStopRequested": return withLive(state, event, (live, stage) => ({ ...stage, live: { ...live, stopping: { cause: event.cause, reason: event.reason, ...(event.peer === undefined ? {} : { peer: event.peer }), ...(event.rollbackTo === undefined ? {} : { rollbackTo: event.rollbackTo }) } } }));
+    case "AttemptFailed": return attemptOver(state, event, event.counts ? 1 : 0, event.rolledBackTo);
     case "AttemptLost": return attemptOver(state, event, 1);
     case "AttemptCancelled": return attemptOver(state, event, 0);
     default: return assertNever(event);
@@ -145,12 +145,13 @@ function withMember(live: LiveAttempt, event: EventOf<"AttemptStarted"> | EventO
 }
 
 /** The attempt is over; the next event says what becomes of the stage, which until then reads as queued: since before when it never started, else since now. */
-function attemptOver(state: PipelineState, event: AttemptEvent, counted: number): PipelineState {
-  return withLive(state, event, (_, stage) => ({ ...base(stage), tries: stage.tries + counted, status: "QUEUED", queuedAt: stage.status === "QUEUED" ? stage.queuedAt : event.at, notBefore: null, live: null }));
+function attemptOver(state: PipelineState, event: AttemptEvent, counted: number, rolledBackTo?: number): PipelineState {
+  const rolledBack = (stage: StageState) => (rolledBackTo === undefined ? {} : { rollbacks: [...(stage.rollbacks ?? []), { attempt: event.number, toStep: rolledBackTo }] });
+  return withLive(state, event, (_, stage) => ({ ...base(stage), ...rolledBack(stage), tries: stage.tries + counted, status: "QUEUED", queuedAt: stage.status === "QUEUED" ? stage.queuedAt : event.at, notBefore: null, live: null }));
 }
 
-function base(stage: StageState): { id: StageState["id"]; attempts: number; tries: number; startedAt: number | null } {
-  return { id: stage.id, attempts: stage.attempts, tries: stage.tries, startedAt: stage.startedAt };
+function base(stage: StageState): Pick<StageState, "id" | "attempts" | "tries" | "startedAt" | "rollbacks"> {
+  return { id: stage.id, attempts: stage.attempts, tries: stage.tries, startedAt: stage.startedAt, ...(stage.rollbacks === undefined ? {} : { rollbacks: stage.rollbacks }) };
 }
 
 function impossible(event: PipelineEvent, found: string): never {

@@ -2,6 +2,7 @@
 // validate.ts, so that every problem of a document is reported together. docs/pipeline.md and the JSON Schema for editors are generated from here.
 
 import { z } from "zod";
+import { ALGORITHM_FACTS, type Algorithm } from "../training/algorithms.js";
 
 /** Stage and key names: safe in paths, references and environment values. */
 export const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]*$/;
@@ -18,7 +19,7 @@ export type FailureCode = (typeof FAILURE_CODES)[number];
 
 /** Causes that the same program on the same input will not survive: retried only when `retry.on` names them. */
 export const PERMANENT_CAUSES: readonly FailureCode[] = [
-  "MODULE_NOT_FOUND", "COMMAND_NOT_FOUND", "PERMISSION_DENIED", "INVALID_INPUT", "INVALID_OUTPUTS", "MISSING_OUTPUT", "START_TIMEOUT",
+  "MODULE_NOT_FOUND", "COMMAND_NOT_FOUND", "PERMISSION_DENIED", "INVALID_INPUT", "INVALID_OUTPUTS", "MISSING_OUTPUT", "START_TIMEOUT", "HEALTH_POLICY",
 ];
 
 const label = z.union([z.string().max(500), z.number(), z.boolean()]);
@@ -135,5 +136,14 @@ export const approvalParamsSchema = z.strictObject({
 export function capabilityOf(stage: Pick<StageSpec, "kind" | "params">): string | null {
   if (stage.kind === "approval") return null;
   if (stage.kind === "evaluate") return "run" in stage.params ? "evaluate" : "endpoint" in stage.params ? "evaluate:endpoint" : "evaluate:model";
+  if (stage.kind === "train" || stage.kind === "merge") return trainerCapability(stage);
   return stage.kind;
+}
+
+/** A stage that names its own interpreter is checked where it runs: what an agent found in another one says nothing about it. */
+function trainerCapability({ kind, params }: Pick<StageSpec, "kind" | "params">): string {
+  if (params["simulate"] === true) return "train:simulate";
+  if (params["python"] !== undefined) return "python";
+  if (kind === "merge") return "merge";
+  return ALGORITHM_FACTS[params["algorithm"] as Algorithm]?.trainer === "trl-dpo" ? "train:trl" : "train:verl";
 }

@@ -26,7 +26,7 @@ export interface Failure {
 }
 
 /** Why a live attempt is being stopped. */
-export type StopCause = "CANCEL" | "PAUSE" | "TIMEOUT" | "NO_PROGRESS" | "PEER_ENDED";
+export type StopCause = "CANCEL" | "PAUSE" | "TIMEOUT" | "NO_PROGRESS" | "PEER_ENDED" | "HEALTH";
 
 /** How one agent's part of an attempt ended. STOPPED: because it was asked to. REFUSED: never started, another agent may take it. */
 export type MemberOutcome =
@@ -56,9 +56,12 @@ export interface LiveAttempt {
   /** When the first member started; milliseconds since 1970. */
   readonly startedAt: number | null;
   readonly members: readonly Member[];
-  /** `peer`, with PEER_ENDED: the agent whose part ended first; its outcome is the attempt's. */
-  readonly stopping: { readonly cause: StopCause; readonly reason: string; readonly peer?: AgentId } | null;
+  /** `peer`, with PEER_ENDED: the agent whose part ended first; its outcome is the attempt's. `rollbackTo`, with HEALTH: the step from which a new attempt goes on. */
+  readonly stopping: { readonly cause: StopCause; readonly reason: string; readonly peer?: AgentId; readonly rollbackTo?: number } | null;
 }
+
+/** What attempts up to this one left behind after the step is not to be gone on from. */
+export interface Rollback { readonly attempt: number; readonly toStep: number }
 
 interface StageBase {
   readonly id: StageId;
@@ -67,6 +70,8 @@ interface StageBase {
   /** Attempts that count against retry.maxAttempts since the stage was last reset. */
   readonly tries: number;
   readonly startedAt: number | null;
+  /** Oldest first; absent: none. Kept for good, also when the stage is reset. */
+  readonly rollbacks?: readonly Rollback[];
 }
 export type StageState = StageBase & (
   | { readonly status: "PENDING"; /** Dependencies not yet COMPLETED. */ readonly waitingFor: number }

@@ -4,6 +4,8 @@
 import type { z } from "zod";
 import { preprocessParamsSchema, preprocessProblems } from "../data/preprocess-params.js";
 import { evaluateModelParamsSchema, evaluateProblems } from "../evaluation/evaluate-params.js";
+import { mergeParamsSchema } from "../training/merge-params.js";
+import { trainParamsSchema } from "../training/train-params.js";
 import { MAX_PROBLEMS, excerpt, type Problem } from "../errors.js";
 import { buildDag, dagProblems, layersOf, nearestName, spelling, upstreamTest, type Dag } from "./dag.js";
 import { hostileProblem } from "./hostile-input.js";
@@ -116,7 +118,7 @@ function referenceProblems(stages: readonly (StageSpec | null)[], dag: Dag): Pro
   return problems;
 }
 
-const PARAMS: Partial<Record<StageSpec["kind"], z.ZodType>> = { command: commandParamsSchema, cleanup: cleanupParamsSchema, approval: approvalParamsSchema, preprocess: preprocessParamsSchema, evaluate: evaluateModelParamsSchema };
+const PARAMS: Partial<Record<StageSpec["kind"], z.ZodType>> = { command: commandParamsSchema, cleanup: cleanupParamsSchema, approval: approvalParamsSchema, preprocess: preprocessParamsSchema, evaluate: evaluateModelParamsSchema, train: trainParamsSchema, merge: mergeParamsSchema };
 
 function paramsSchema(stage: Pick<StageSpec, "kind" | "params">): z.ZodType | undefined {
   return stage.kind === "evaluate" && "run" in stage.params ? evaluateProgramParamsSchema : PARAMS[stage.kind];
@@ -138,6 +140,7 @@ function paramsProblems(stage: StageSpec, index: number, names: ReadonlySet<stri
   const problems = problemsOf(schema, stage.params, path).filter((found) => !isReference(valueAtPath(stage.params, found.path.slice(path.length))));
   if (problems.length === 0) problems.push(...betweenFields(stage, path));
   if (stage.kind === "cleanup") problems.push(...cleanupProblems(stage, path, names));
+  if (stage.kind === "train" && isReference(stage.params["algorithm"])) problems.push(problem(`${path}.algorithm`, "INVALID_FIELD", "The algorithm must be written out: what the stage needs is judged by it before anything runs.", null));
   if (stage.kind === "approval" && stage.resources.gpus > 0) problems.push(problem(`stages[${index}].resources`, "INVALID_FIELD", "An approval needs no GPU.", "Remove resources."));
   return problems;
 }

@@ -17,7 +17,7 @@ test("equal input and params: the files of the earlier stage are used again, und
   expect(outputsOf(await world.run(two))["cachedFrom"]).toBeUndefined(); // written differently: the manifest tells the params
   const three = preparing({ input: "rows.jsonl", ...SFT }, { pipelineName: "third" });
   const third = outputsOf(await world.run(three));
-  expect(third).toMatchObject({ cachedFrom: one.attemptId, rows: 53, dropped: 3, reasons: { DUPLICATE: 3 }, trainRows: first["trainRows"] });
+  expect(third).toMatchObject({ cachedFrom: one.attemptId, rows: 50, rowsRead: 53, dropped: 3, reasons: { DUPLICATE: 3 }, trainRows: first["trainRows"] });
   expect(third.trainFile).toBe(join(world.directory, "attempts", three.pipelineId, "prepare", "1", "output", "train.parquet"));
   for (const name of ["trainFile", "validationFile", "manifestFile", "rejectsFile"] as const) expect([name, inode(third[name])]).toEqual([name, inode(first[name])]);
   expect(world.peer.logOf(three.attemptId)).toContain(one.attemptId);

@@ -16,7 +16,7 @@ test("raw rows become the files for supervised fine-tuning, registered before th
   const input = world.file("gsm8k/train.jsonl", exercises(200) + exercises(5) + "{broken\n");
   const assignment = preparing({ input: "gsm8k/train.jsonl", ...SFT }, { pipelineName: "gsm8k", stage: "prepare-sft" });
   const outputs = outputsOf(await world.run(assignment));
-  expect(outputs).toMatchObject({ rows: 206, dropped: 5, rejected: 1, reasons: { DUPLICATE: 5, INVALID_JSON: 1 } });
+  expect(outputs).toMatchObject({ rows: 200, rowsRead: 206, dropped: 6, rejected: 1, reasons: { DUPLICATE: 5, INVALID_JSON: 1 } });
   expect((outputs["trainRows"] as number) + (outputs["validationRows"] as number)).toBe(200);
   expect(dirname(outputs.trainFile)).toBe(join(world.directory, "attempts", assignment.pipelineId, "prepare-sft", "1", "output"));
   const train = await rowsOf(outputs.trainFile);
@@ -74,7 +74,7 @@ test("a pipeline without validation has a train file only", async () => {
   const world = await startDataWorld();
   world.file("rows.csv", "prompt,response\nhello,there\n");
   const outputs = outputsOf(await world.run(preparing({ input: "rows.csv", task: "sft", dataset: "team/greetings" })));
-  expect(Object.keys(outputs).sort()).toEqual(["dropped", "manifestFile", "reasons", "rejected", "rejectsFile", "rows", "trainDataset", "trainFile", "trainRows", "validationRows"]);
+  expect(Object.keys(outputs).sort()).toEqual(["dropped", "manifestFile", "reasons", "rejected", "rejectsFile", "rows", "rowsRead", "trainDataset", "trainFile", "trainRows", "validationRows"]);
   expect(world.peer.reports.find((report) => report.type === "dataset")).toMatchObject({ name: "team/greetings-train" });
 });
 
@@ -120,7 +120,7 @@ test("input that cannot be used fails the stage with the cause, and leaves no da
 test("broken rows alone fail nothing", async () => {
   const world = await startDataWorld();
   world.file("broken.jsonl", `${exercises(5)}{"question": 1\nnothing\n[]\n`);
-  expect(outputsOf(await world.run(preparing({ input: "broken.jsonl", task: "sft", columns: SFT.columns })))).toMatchObject({ rows: 8, rejected: 3 });
+  expect(outputsOf(await world.run(preparing({ input: "broken.jsonl", task: "sft", columns: SFT.columns })))).toMatchObject({ rows: 5, rowsRead: 8, dropped: 3, rejected: 3 });
 });
 
 test("a stop ends the work at once and leaves nothing of it", async () => {

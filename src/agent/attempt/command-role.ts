@@ -1,0 +1,43 @@
+// Command stages, and evaluate stages that are a program: the user's argv as it is, outputs and metrics through the files it was told of.
+
+import { commandParamsSchema, evaluateProgramParamsSchema } from "../../domain/pipeline/spec.js";
+import type { Assignment } from "../../protocol/messages.js";
+import type { HeldAttempt } from "../journal/records.js";
+import { readLogTail } from "../telemetry/log-tailer.js";
+import { createMetricsTailer } from "../telemetry/metrics-tailer.js";
+import { redactJson, type Redactor } from "../telemetry/redactor.js";
+import type { AttemptDirectory } from "./attempt-directory.js";
+import type { AttemptHost } from "./attempt-host.js";
+import { classifyExit } from "./exit-causes.js";
+import { checkScores, readOutputs } from "./outputs-file.js";
+import { failed, type ProgramPlan, type ProgramRole } from "./program-role.js";
+import type { Outcome } from "./running-attempt.js";
+import { refuseNul, stageEnvironment, unusableParams } from "./stage-environment.js";
+
+/** Throws NeverStarted. */
+export function commandRole(host: AttemptHost, held: HeldAttempt, resumed: boolean): ProgramRole {
+  const { assignment } = held;
+  const parsed = (assignment.kind === "evaluate" ? evaluateProgramParamsSchema : commandParamsSchema).safeParse(assignment.params);
+  if (!parsed.success) throw unusableParams(parsed.error.issues);
+  const params = parsed.data;
+  const environment = stageEnvironment(params.env ?? {}, held, host, resumed);
+  const argv = params.run.map(String);
+  refuseNul([...argv, ...Object.values(environment.variables), params.workingDirectory ?? ""]);
+  const plan: ProgramPlan = { argv, workingDirectory: params.workingDirectory ?? null, environment: environment.variables, stopSignal: null };
+
+  return {
+    phases: ["run"], apart: false, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
+    next: async (ended, status, { directory, redactor }) => (ended === null ? { run: plan, phase: 0 } : { end: collectOutputs(assignment, status as number, directory, redactor) }),
+    recall: () => plan,
+    follow: (_, { directory, redactor, publisher, notice }) => createMetricsTailer({ directory, redactor, source: held.metrics, publisher, totalSteps: params.totalSteps ?? null, notice }),
+  };
+}
+
+/** How a program of this protocol ended: by its exit status, and the outputs it left. Those of an evaluate stage must hold scores. */
+export function collectOutputs(assignment: Pick<Assignment, "kind" | "rank">, status: number, directory: AttemptDirectory, redactor: Redactor): Outcome {
+  const logTail = readLogTail(directory.logFile, redactor);
+  if (status !== 0) return { kind: "FAILED", failure: { ...classifyExit(status, logTail), logTail: [...logTail] } };
+  let read = readOutputs(directory.outputsFile);
+  if (read.kind === "outputs" && assignment.kind === "evaluate" && assignment.rank === 0) read = checkScores(read.outputs);
+  return read.kind === "outputs" ? { kind: "COMPLETED", outputs: redactJson(read.outputs, redactor) as Record<string, never> } : failed(read.code, redactor.redact(read.problem), null, logTail, 0);
+}

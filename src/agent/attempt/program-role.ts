@@ -1,0 +1,90 @@
+// What is particular to a kind of stage that is a program. program-attempt.ts does what all of them have in common: the life of the process, log, journal, stop, end.
+//   R1. An attempt has one or several programs, its phases, one after the other. Between two of them nothing is remembered in memory: an agent that takes over
+//       finds out from the attempt's directory which phase runs or ran last.
+
+import type { FailureCode } from "../../domain/pipeline/spec.js";
+import type { HeldAttempt } from "../journal/records.js";
+import type { Publisher } from "../telemetry/publisher.js";
+import type { Redactor } from "../telemetry/redactor.js";
+import type { AttemptDirectory } from "./attempt-directory.js";
+import type { Outcome } from "./running-attempt.js";
+
+/** A program that is to run, or runs. */
+export interface ProgramPlan {
+  readonly argv: readonly string[];
+  /** Where it starts; relative to the attempt's work directory; null: that itself. */
+  readonly workingDirectory: string | null;
+  /** The stage's own environment, secrets filled in, and what the role adds. Empty when the program runs already. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Sent first when it is to stop, to the program itself and not to what it started; null: SIGTERM to all of it. */
+  readonly stopSignal: NodeJS.Signals | null;
+}
+
+export interface RoleContext {
+  readonly directory: AttemptDirectory;
+  readonly redactor: Redactor;
+  /** The environment that a program of the attempt would get with `stage` as the stage's own. */
+  environmentWith(stage: Readonly<Record<string, string>>): Record<string, string>;
+  /** Aborted when the attempt is to stop, or this agent leaves it. */
+  readonly signal: AbortSignal;
+  /** Writes a line of the agent's own into the attempt's log. */
+  say(text: string): void;
+}
+
+/** What follows: a phase, by its position in `phases`, or the end. */
+export type RoleStep = { readonly run: ProgramPlan; readonly phase: number } | { readonly end: Outcome };
+
+/** Follows what the program of a phase writes beside its log. */
+export interface Follower {
+  advance(): Promise<void>;
+  /** The program has ended. */
+  finish(): Promise<void>;
+}
+
+export interface FollowContext {
+  readonly directory: AttemptDirectory;
+  readonly redactor: Redactor;
+  readonly publisher: Publisher;
+  notice(text: string): void;
+  /** Ends the program; the attempt then ended like this. */
+  giveUp(outcome: Outcome): void;
+}
+
+export interface ProgramRole {
+  /** Names of the phases, for file names; the first one's files have none. */
+  readonly phases: readonly string[];
+  /** Whether standard output is kept apart from standard error. */
+  readonly apart: boolean;
+  /** Milliseconds between the first signal and SIGKILL. */
+  readonly graceMs: number;
+  /** Values that leave this host nowhere. */
+  readonly secrets: readonly string[];
+  /** After the phase at position `ended` (null: none yet) with that exit status (null: none was left). Throws NeverStarted when the attempt ends before its first program. */
+  next(ended: number | null, status: number | null, context: RoleContext): Promise<RoleStep>;
+  /** The plan of a phase that an earlier agent process started. */
+  recall(phase: number, directory: AttemptDirectory): ProgramPlan;
+  follow(phase: number, context: FollowContext): Follower;
+}
+
+/** A way to end before the program ran. */
+export class NeverStarted extends Error {
+  readonly outcome: Outcome;
+  constructor(outcome: Outcome) {
+    super("never started");
+    this.outcome = outcome;
+  }
+}
+
+export function failed(code: FailureCode, message: string, hint: string | null = null, logTail: readonly string[] = [], exitCode: number | null = null): Outcome {
+  return { kind: "FAILED", failure: { code, message: message.slice(0, 10_000), hint, exitCode, logTail: [...logTail] } };
+}
+
+/** A phase that leaves nothing but its log. */
+export const NOTHING_TO_FOLLOW: Follower = { advance: async () => undefined, finish: async () => undefined };
+
+/** Grace of a stage between its first signal and KILL, in milliseconds. */
+export function graceOf(held: HeldAttempt): number {
+  const { kind, params } = held.assignment;
+  const grace = (params as { graceSeconds?: unknown }).graceSeconds;
+  return typeof grace === "number" && grace >= 0 && grace <= 3_600 ? grace * 1_000 : kind === "train" ? 60_000 : 30_000;
+}
