@@ -1,7 +1,9 @@
 // Sessions, tokens, TLS aside: what the agent does when the control plane says no, restarts, or speaks nonsense.
 import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
+import { CAPABILITIES } from "../../src/agent/attempts.js";
 import { agentDirectory, startAgentWorld, startTestAgent } from "../support/agents.js";
 import { assign, commandAssignment, startPeer } from "../support/control-plane-peer.js";
 
@@ -67,13 +69,13 @@ test("it tells what it has: pools, labels, capabilities, versions, and the same 
   const directory = agentDirectory();
   const peer = await startPeer();
   onTestFinished(() => peer.stop());
-  const settings = { TRAINYARD_AGENT_POOLS: "training=2", TRAINYARD_AGENT_LABELS: "zone=3", TRAINYARD_AGENT_ADDRESS: "10.0.0.5" };
+  const settings = { TRAINYARD_AGENT_POOLS: "training=2", TRAINYARD_AGENT_LABELS: "zone=3", TRAINYARD_AGENT_ADDRESS: "10.0.0.5", TRAINYARD_AGENT_PYTHON: "/nonexistent/python" };
   const first = await startTestAgent(peer.url, directory, { settings });
   await first.connected;
   await first.stop("detach");
   const second = await startTestAgent(peer.url, directory, { settings });
   await second.connected;
-  expect(peer.sessions[0]).toMatchObject({ name: "test", pools: [{ queues: ["training"], concurrency: 2 }], labels: { zone: 3 }, capabilities: ["command", "evaluate", "cleanup", "preprocess"], runMode: "LOCAL", address: "10.0.0.5", versions: { node: process.versions.node, agent: expect.any(String) } });
+  expect(peer.sessions[0]).toMatchObject({ name: "test", pools: [{ queues: ["training"], concurrency: 2 }], labels: { zone: 3 }, capabilities: [...CAPABILITIES], runMode: "LOCAL", address: "10.0.0.5", versions: { node: process.versions.node, agent: expect.any(String), python: null, hostCpus: String(availableParallelism()), freeDiskBytes: expect.stringMatching(/^\d+$/) } });
   expect(peer.sessions[1]?.epoch).toBe(peer.sessions[0]?.epoch);
   expect(peer.sessions[1]?.instance).not.toBe(peer.sessions[0]?.instance);
 });
