@@ -16,13 +16,14 @@ export const MAY_IMPORT = {
   verl: ["root", ...BASE],
   data: ["root", ...BASE],
   evaluation: ["root", "data", "verl", ...BASE],
+  simulation: ["root", "data", "verl", ...BASE],
   registry: ["root", "data", "db", ...BASE],
   access: ["root", "db", ...BASE],
   actors: ["root", "verl", ...STORES],
   schema: ["root", "actors", "access", "registry", "verl", ...STORES],
   server: ["root", "schema", "actors", "access", "registry", "data", "verl", ...STORES],
-  agent: ["root", "bus", "verl", "data", "evaluation", ...BASE],
-  cli: ["root", "server", "agent", "schema", "actors", "access", "registry", "verl", "data", "evaluation", ...STORES],
+  agent: ["root", "bus", "verl", "data", "evaluation", "simulation", ...BASE],
+  cli: ["root", "server", "agent", "schema", "actors", "access", "registry", "verl", "data", "evaluation", "simulation", ...STORES],
   root: BASE,
 };
 

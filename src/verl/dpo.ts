@@ -42,7 +42,7 @@ export function dpoCommand(params: TrainParams, context: DpoContext): readonly s
   if (context.resumeFrom !== null) flags.set("resume_from_checkpoint", context.resumeFrom);
   for (const [key, value] of Object.entries(params.overrides)) flags.set(key, Array.isArray(value) ? value.join(" ") : typeof value === "boolean" || typeof value === "number" ? value : String(value));
   const processes = context.gpusPerNode > 1 ? ["--num_processes", String(context.gpusPerNode)] : [];
-  return [context.python, "-m", "trl.cli", "dpo", ...processes, ...[...flags].flatMap(([flag, value]) => argument(flag, value))];
+  return [...context.python, "-m", "trl.cli", "dpo", ...processes, ...[...flags].flatMap(([flag, value]) => argument(flag, value))];
 }
 
 /** Several words of one flag are several arguments. */

@@ -8,8 +8,8 @@ export interface LaunchContext {
   readonly rank: number;
   /** Address and port at which the members meet; null on one node. */
   readonly meeting: { readonly address: string; readonly port: number } | null;
-  /** Interpreter that has the trainer. */
-  readonly python: string;
+  /** Words that start the interpreter that has the trainer: ["/opt/venv/bin/python"], or those of src/simulation's stand-in for it (simulatedPython). */
+  readonly python: readonly string[];
   /** Checkpoints of this attempt. */
   readonly checkpointDir: string;
   /** Hydra's own folder. */

@@ -34,7 +34,7 @@ export function trainCommand(params: TrainParams, release: Release, context: Lau
   const overrides = [...overridesOf(params, release, context).map(overrideArgument), ...hydra];
   return ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft"
     ? { argv: [...torchrun(context), "-m", release.sftModule, ...megatron(params), ...overrides], stopSignal: "SIGTERM", environment: SFT_ENVIRONMENT }
-    : { argv: [context.python, "-m", rlModule(params, release), ...rlConfigArgument(params), ...overrides], stopSignal: "SIGINT", environment: RL_ENVIRONMENT };
+    : { argv: [...context.python, "-m", rlModule(params, release), ...rlConfigArgument(params), ...overrides], stopSignal: "SIGINT", environment: RL_ENVIRONMENT };
 }
 
 /** Ray prefixes its lines and colours them even when piped; both are switched off. */
@@ -43,7 +43,7 @@ const SFT_ENVIRONMENT = { PYTHONUNBUFFERED: "1", HYDRA_FULL_ERROR: "1", TOKENIZE
 
 function torchrun(context: LaunchContext): readonly string[] {
   const ranks = `--nproc_per_node=${Math.max(1, context.gpusPerNode)}`;
-  const launcher = [context.python, "-m", "torch.distributed.run"]; // torchrun of the very interpreter that has verl
+  const launcher = [...context.python, "-m", "torch.distributed.run"]; // torchrun of the very interpreter that has verl
   if (context.meeting === null) return [...launcher, "--standalone", "--nnodes=1", ranks];
   return [...launcher, `--nnodes=${context.nodes}`, ranks, `--node_rank=${context.rank}`, `--master_addr=${context.meeting.address}`, `--master_port=${context.meeting.port}`];
 }

@@ -6,7 +6,7 @@ import { releaseFor, type Release } from "../../src/verl/releases.js";
 
 export function launchContext(changes: Partial<LaunchContext> = {}): LaunchContext {
   return {
-    nodes: 1, gpusPerNode: 2, rank: 0, meeting: null, python: "python3", checkpointDir: "/run/checkpoints", hydraDir: "/run/hydra", samplesDir: "/run/samples", project: "pipeline", experiment: "stage", resumeFrom: null, cpus: null, device: "cuda",
+    nodes: 1, gpusPerNode: 2, rank: 0, meeting: null, python: ["python3"], checkpointDir: "/run/checkpoints", hydraDir: "/run/hydra", samplesDir: "/run/samples", project: "pipeline", experiment: "stage", resumeFrom: null, cpus: null, device: "cuda",
     ...changes,
   };
 }

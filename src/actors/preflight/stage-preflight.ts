@@ -116,7 +116,7 @@ function gib(bytes: number): string {
 /** A launch as far as the specification tells it, with neutral paths where an agent would put its own. */
 export function exampleContext({ gpus, nodes }: Pick<Resources, "gpus" | "nodes">, more: Partial<LaunchContext> = {}): LaunchContext {
   return {
-    nodes, gpusPerNode: gpus, rank: 0, meeting: nodes > 1 ? { address: "HEAD_ADDRESS", port: 29_500 } : null, python: "python3", checkpointDir: "/path/to/run/checkpoints", hydraDir: "/path/to/run/hydra",
+    nodes, gpusPerNode: gpus, rank: 0, meeting: nodes > 1 ? { address: "HEAD_ADDRESS", port: 29_500 } : null, python: ["python3"], checkpointDir: "/path/to/run/checkpoints", hydraDir: "/path/to/run/hydra",
     samplesDir: "/path/to/run/samples", project: "trainyard", experiment: "run", resumeFrom: null, cpus: null, device: gpus === 0 ? "cpu" : "cuda", ...more,
   };
 }
