@@ -149,6 +149,10 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   EMBEDDED_START_FAILED: { meaning: "The embedded server did not come up.", action: "Read the end of its log, which the message gives." },
   EMBEDDED_STOP_FAILED: { meaning: "The embedded server did not end in time, or cannot be signalled.", action: "Look at the process that the message names." },
 
+  SECRET_KEY_UNUSABLE: { meaning: "The key that credentials are sealed with is missing, closed to the control plane, open to others, or no key.", action: "Do what the message says about TRAINYARD_SECRET_KEY or the key file." },
+  SEALED_BY_ANOTHER_KEY: { meaning: "A stored credential was sealed with a key that this process does not have.", action: "Give every control-plane process the same key; after a rotation keep the old one beside the new. Or enter the credential anew." },
+  SEALED_SECRET_DAMAGED: { meaning: "A stored credential was altered in the database, or copied there from another row.", action: "Enter the credential anew, and find out who wrote to the database." },
+
   AGENT_TOKEN_MISSING: { meaning: "The agent was started without a token, or its token file cannot be read.", action: "Make one with `trainyard token create --role agent` and set TRAINYARD_AGENT_TOKEN_FILE." },
   AGENT_DIRECTORY_IN_USE: { meaning: "Another living agent uses the same directory.", action: "Stop that one, or give this one a directory of its own (TRAINYARD_AGENT_DIR)." },
   AGENT_DIRECTORY_UNUSABLE: { meaning: "The agent's directory cannot be written, or lacks a file that its journal needs.", action: "Do what the message says; never edit or copy the directory of an agent." },

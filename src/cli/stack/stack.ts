@@ -175,7 +175,7 @@ function serverEnvironment({ environment, dataDirs }: StackOptions, stores: Stor
 
 function agentEnvironment({ environment, dataDirs }: StackOptions, dataDir: string, url: string): Record<string, string> {
   return {
-    ...inherited(environment, ["DATABASE_URL", "REDIS_URL", "TRAINYARD_TOKEN", "TRAINYARD_AGENT_TOKEN"]),
+    ...inherited(environment, ["DATABASE_URL", "REDIS_URL", "TRAINYARD_TOKEN", "TRAINYARD_AGENT_TOKEN", "TRAINYARD_SECRET_KEY", "TRAINYARD_SECRET_KEY_FILE"]),
     TRAINYARD_URL: new URL(url).origin,
     TRAINYARD_AGENT_TOKEN_FILE: tokenFile(dataDir, "agent"),
     TRAINYARD_AGENT_DIR: agentDirectory(dataDir),
