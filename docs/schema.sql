@@ -349,7 +349,7 @@ CREATE TABLE retention_marks (
   pipeline_id text COLLATE "C" DEFAULT ''::text NOT NULL,
   "position" bigint DEFAULT 0 NOT NULL,
   CONSTRAINT retention_marks_pkey PRIMARY KEY (what),
-  CONSTRAINT retention_marks_what_check CHECK ((what = ANY (ARRAY['points'::text, 'logs'::text, 'events'::text])))
+  CONSTRAINT retention_marks_what_check CHECK ((what = ANY (ARRAY['points'::text, 'logs'::text, 'samples'::text, 'events'::text])))
 );
 
 CREATE TABLE roles (
@@ -359,6 +359,41 @@ CREATE TABLE roles (
   seen_at timestamp with time zone,
   CONSTRAINT roles_pkey PRIMARY KEY (name)
 );
+
+CREATE TABLE sample_sets (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  stage_id text COLLATE "C" NOT NULL,
+  attempt integer NOT NULL,
+  source text NOT NULL,
+  step bigint,
+  kept integer DEFAULT 0 NOT NULL,
+  left_out integer DEFAULT 0 NOT NULL,
+  size_bytes bigint DEFAULT 0 NOT NULL,
+  correct integer DEFAULT 0 NOT NULL,
+  wrong integer DEFAULT 0 NOT NULL,
+  errors integer DEFAULT 0 NOT NULL,
+  unscored integer DEFAULT 0 NOT NULL,
+  CONSTRAINT sample_sets_pkey PRIMARY KEY (id),
+  CONSTRAINT sample_sets_stage_id_attempt_source_step_key UNIQUE NULLS NOT DISTINCT (stage_id, attempt, source, step),
+  CONSTRAINT sample_sets_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE,
+  CONSTRAINT sample_sets_source_check CHECK ((source = ANY (ARRAY['train'::text, 'validation'::text, 'evaluation'::text])))
+);
+
+CREATE TABLE samples (
+  set_id bigint NOT NULL,
+  "position" integer NOT NULL,
+  key text COLLATE "C" NOT NULL,
+  prompt text NOT NULL,
+  output text NOT NULL,
+  truth text,
+  score double precision,
+  error text,
+  verdict text NOT NULL,
+  CONSTRAINT samples_pkey PRIMARY KEY (set_id, "position"),
+  CONSTRAINT samples_set_id_fkey FOREIGN KEY (set_id) REFERENCES sample_sets(id) ON DELETE CASCADE,
+  CONSTRAINT samples_verdict_check CHECK ((verdict = ANY (ARRAY['CORRECT'::text, 'WRONG'::text, 'ERROR'::text, 'UNSCORED'::text])))
+);
+CREATE UNIQUE INDEX samples_once ON samples USING btree (set_id, key);
 
 CREATE TABLE schema_migrations (
   name text NOT NULL,

@@ -37,6 +37,8 @@ export const serverConfigSchema = z.object({
   TRAINYARD_METRIC_RETENTION_DAYS: integer(0, 36_500).default(0).describe("Raw metric points of pipelines finished longer ago than this are deleted (roll-ups stay), in days; 0 keeps all."),
   TRAINYARD_LOG_RETENTION_DAYS: integer(0, 36_500).default(90).describe("Logs of pipelines finished longer ago than this are deleted, in days; 0 keeps all."),
   TRAINYARD_LOG_LIMIT_BYTES: integer(65_536, Number.MAX_SAFE_INTEGER).default(1_073_741_824).describe("Log bytes kept per stage; what comes after is declared as a gap."),
+  TRAINYARD_SAMPLE_RETENTION_DAYS: integer(0, 36_500).default(365).describe("Samples (prompts and answers of trainings and evaluations) of pipelines finished longer ago than this are deleted (scores stay), in days; 0 keeps all."),
+  TRAINYARD_SAMPLE_LIMIT_BYTES: integer(65_536, Number.MAX_SAFE_INTEGER).default(268_435_456).describe("Bytes of samples kept per stage; those that come after are only counted."),
   TRAINYARD_CHECKPOINT_RETENTION_DAYS: integer(0, 36_500).default(0).describe("Checkpoints older than this are deleted, except pinned, best and newest ones and those of running pipelines, in days; 0 keeps all."),
 });
 export type ServerConfig = z.infer<typeof serverConfigSchema>;

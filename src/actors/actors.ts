@@ -31,7 +31,8 @@ export interface ActorsOptions {
   readonly republishAfterMs: number;
   readonly sweepEveryMs: number;
   readonly logLimitBytes: number;
-  readonly retention: Pick<RetentionDeps, "eventDays" | "metricDays" | "logDays" | "checkpointDays">;
+  readonly sampleLimitBytes: number;
+  readonly retention: Pick<RetentionDeps, "eventDays" | "metricDays" | "logDays" | "sampleDays" | "checkpointDays">;
   /** Told of each committed batch, for counters. */
   readonly observe?: (batch: CommittedBatch) => void;
 }
@@ -58,7 +59,7 @@ export function startActors(options: ActorsOptions): Actors {
   const wakeups = startWakeups({ databaseUrl, pool: database.pool, log, self });
 
   const engine = new Engine({
-    pool: database.pool, log, logLimitBytes: options.logLimitBytes,
+    pool: database.pool, log, logLimitBytes: options.logLimitBytes, sampleLimitBytes: options.sampleLimitBytes,
     onCommit: (batch) => {
       hub?.publish(batch.ledger.orders);
       dispatch.committed(batch);

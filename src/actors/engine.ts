@@ -67,11 +67,11 @@ export class Engine {
   readonly #attempts = new Map<AttemptId, KnownAttempt>();
   scheduler: Scheduler | null = null;
 
-  constructor(options: { pool: pg.Pool; log: Logger; logLimitBytes: number; onCommit: (batch: CommittedBatch) => void }) {
+  constructor(options: { pool: pg.Pool; log: Logger; logLimitBytes: number; sampleLimitBytes: number; onCommit: (batch: CommittedBatch) => void }) {
     this.#pool = options.pool;
     this.#log = options.log;
     this.#onCommit = options.onCommit;
-    this.#telemetry = { logLimitBytes: options.logLimitBytes, series: createSeriesIds() };
+    this.#telemetry = { logLimitBytes: options.logLimitBytes, sampleLimitBytes: options.sampleLimitBytes, series: createSeriesIds() };
     this.#mailbox = new Mailbox((batch) => this.#work(batch), { limit: BATCH_WEIGHT, weigh: weightOf });
   }
 

@@ -8,6 +8,7 @@ import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, Evaluation
 import type { PipelineEventType } from "../domain/pipeline/events.js";
 import type { PipelineSpec, StageKind } from "../domain/pipeline/spec.js";
 import type { AttemptStatus, Failure, Json, Member, PipelineStatus, StageState, StageStatus } from "../domain/pipeline/state.js";
+import type { SampleSource, SampleVerdict } from "../domain/samples.js";
 import type { Algorithm } from "../domain/training/algorithms.js";
 import type { AnomalyKind, AnomalySeverity } from "../domain/training/health/anomaly.js";
 import type { AnomalyAction } from "../domain/training/health/decide-action.js";
@@ -76,6 +77,11 @@ export interface Database {
     id: AnomalyId; position: Generated<number>; stage_id: StageId; pipeline_id: PipelineId; attempt: number; key: string; kind: AnomalyKind; severity: AnomalySeverity; step: number | null; metric: string | null;
     value: number | null; threshold: number | null; message: string; suggestion: string; action: AnomalyAction; would: AnomalyAction | null; reason: string; created_at: Date;
   };
+  sample_sets: {
+    id: Generated<number>; stage_id: StageId; attempt: number; source: SampleSource; step: number | null; kept: Generated<number>; left_out: Generated<number>; size_bytes: Generated<number>;
+    correct: Generated<number>; wrong: Generated<number>; errors: Generated<number>; unscored: Generated<number>;
+  };
+  samples: { set_id: number; position: number; key: string; prompt: string; output: string; truth: string | null; score: number | null; error: string | null; verdict: SampleVerdict };
   dataset_names: { name: string; versions: number };
   datasets: {
     id: DatasetId; name: string; version: number; content_hash: string; format: DataFormat; rows: number; unreadable_rows: Generated<number>; size_bytes: number; columns: JsonColumn<DatasetColumn[]>;
@@ -87,7 +93,7 @@ export interface Database {
   };
   dataset_reads: { attempt_id: AttemptId; content_hash: string; stage_id: StageId; pipeline_id: PipelineId; path: string; size_bytes: number; read_at: Date };
   uploads: { id: UploadId; name: string; size_bytes: number; content_hash: string; created_by: string; created_at: Date };
-  retention_marks: { what: "points" | "logs" | "events"; finished_at: Date; pipeline_id: string; position: number };
+  retention_marks: { what: "points" | "logs" | "samples" | "events"; finished_at: Date; pipeline_id: string; position: number };
   tokens: {
     id: TokenId; name: string; role: "viewer" | "operator" | "admin" | "agent"; hash: string; agent_name: string | null; created_by: string; created_at: Date;
     expires_at: Date | null; last_used_at: Date | null; revoked_at: Date | null;

@@ -9,6 +9,7 @@ import type { DatasetStatistics } from "../domain/data/dataset.js";
 import type { AgentId, AttemptId, CheckpointId, DatasetId, PipelineId, SessionId, StageId } from "../domain/ids.js";
 import { FAILURE_CODES, STAGE_KINDS } from "../domain/pipeline/spec.js";
 import type { Json } from "../domain/pipeline/state.js";
+import { SAMPLE_SOURCES } from "../domain/samples.js";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -19,7 +20,13 @@ export const LIMITS = {
   pointsPerReport: 5_000,
   reportsPerBatch: 1_000,
   batchBytes: 4 * 1024 * 1024,
+  samplesPerReport: 500,
+  /** Of all texts of a samples report together, so that several reports fit into a batch. */
+  samplesReportBytes: 512 * 1024,
 } as const;
+
+/** Longest texts of a sample, in UTF-16 units; the sender cuts longer ones and says so in them (domain/samples.ts, cutText). */
+export const SAMPLE_LIMITS = { key: 200, prompt: 8_000, output: 16_000, truth: 4_000, error: 2_000 } as const;
 
 const id = <T extends string>(prefix: string) => z.string().startsWith(`${prefix}_`) as unknown as z.ZodType<T, T>;
 const json = z.json() as unknown as z.ZodType<Json, Json>;
@@ -138,6 +145,19 @@ export const datasetFactsSchema = z.object({
   sample: z.array(json).max(20),
 });
 
+/** What was asked and answered. `key` names the row that was asked, the same wherever it is asked again; `step` is null outside trainings. */
+export const sampleSchema = z.object({
+  source: z.enum(SAMPLE_SOURCES),
+  step: z.number().int().nullable(),
+  key: z.string().min(1).max(SAMPLE_LIMITS.key),
+  prompt: z.string().max(SAMPLE_LIMITS.prompt),
+  output: z.string().max(SAMPLE_LIMITS.output),
+  truth: z.string().max(SAMPLE_LIMITS.truth).nullable(),
+  score: z.union([z.number(), z.enum(["NaN", "Infinity", "-Infinity"])]).nullable(),
+  error: z.string().max(SAMPLE_LIMITS.error).nullable(),
+});
+export type WireSample = z.infer<typeof sampleSchema>;
+
 export const reportSchema = z.discriminatedUnion("type", [
   z.object({ ...ofAttempt, type: z.literal("started"), command: z.array(z.string()).nullable() }),
   z.object({ ...ofAttempt, type: z.literal("ended"), outcome: outcomeSchema }),
@@ -152,6 +172,8 @@ export const reportSchema = z.discriminatedUnion("type", [
   z.object({ ...ofAttempt, type: z.literal("dataset"), datasetId: id<DatasetId>("dst"), name: z.string().min(1).max(300), path: z.string().max(4_096), facts: datasetFactsSchema }),
   /** Data files that the attempt read, for lineage. */
   z.object({ ...ofAttempt, type: z.literal("dataset-read"), files: z.array(z.object({ path: z.string().max(4_096), contentHash: z.string().regex(/^[0-9a-f]{64}$/), sizeBytes: z.number().int().nonnegative() })).max(1_000) }),
+  /** Texts without secrets. A key that came before for the same attempt, source and step changes nothing. */
+  z.object({ ...ofAttempt, type: z.literal("samples"), samples: z.array(sampleSchema).min(1).max(LIMITS.samplesPerReport) }),
 ]);
 export type Report = z.infer<typeof reportSchema>;
 export type ReportType = Report["type"];

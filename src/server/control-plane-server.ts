@@ -40,8 +40,8 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
     database, databaseUrl, log,
     redis: config.REDIS_URL === undefined ? null : { address: { url: config.REDIS_URL, username: null, password: null }, agentUrl: withoutCredentials(config.TRAINYARD_AGENT_REDIS_URL ?? config.REDIS_URL), prefix: config.TRAINYARD_REDIS_PREFIX },
     leaseTtlMs: config.TRAINYARD_LEASE_TTL_MS, renewEveryMs: config.TRAINYARD_RENEW_EVERY_MS, unresponsiveAfterMs: config.TRAINYARD_UNRESPONSIVE_AFTER_MS, startGraceMs: config.TRAINYARD_START_GRACE_MS,
-    republishAfterMs: config.TRAINYARD_REPUBLISH_AFTER_MS, sweepEveryMs: config.TRAINYARD_SWEEP_EVERY_MS, logLimitBytes: config.TRAINYARD_LOG_LIMIT_BYTES,
-    retention: { eventDays: config.TRAINYARD_EVENT_RETENTION_DAYS, metricDays: config.TRAINYARD_METRIC_RETENTION_DAYS, logDays: config.TRAINYARD_LOG_RETENTION_DAYS, checkpointDays: config.TRAINYARD_CHECKPOINT_RETENTION_DAYS },
+    republishAfterMs: config.TRAINYARD_REPUBLISH_AFTER_MS, sweepEveryMs: config.TRAINYARD_SWEEP_EVERY_MS, logLimitBytes: config.TRAINYARD_LOG_LIMIT_BYTES, sampleLimitBytes: config.TRAINYARD_SAMPLE_LIMIT_BYTES,
+    retention: { eventDays: config.TRAINYARD_EVENT_RETENTION_DAYS, metricDays: config.TRAINYARD_METRIC_RETENTION_DAYS, logDays: config.TRAINYARD_LOG_RETENTION_DAYS, sampleDays: config.TRAINYARD_SAMPLE_RETENTION_DAYS, checkpointDays: config.TRAINYARD_CHECKPOINT_RETENTION_DAYS },
     observe: (batch) => record(metrics, batch),
   });
   const authenticator = createAuthenticator({ db: database.db, log });

@@ -158,7 +158,7 @@ export async function startWorld(options: Partial<ActorsOptions> = {}): Promise<
   const database = openDatabase({ url: testDatabase.url, size: 12, log: silent });
   const base: ActorsOptions = {
     database, databaseUrl: testDatabase.url, redis: null, log: silent, leaseTtlMs: 600_000, renewEveryMs: 1_000, unresponsiveAfterMs: 45_000, startGraceMs: 0, republishAfterMs: 1_000, sweepEveryMs: 100,
-    logLimitBytes: 1_073_741_824, retention: { eventDays: 0, metricDays: 0, logDays: 0, checkpointDays: 0 }, ...options,
+    logLimitBytes: 1_073_741_824, sampleLimitBytes: 1_073_741_824, retention: { eventDays: 0, metricDays: 0, logDays: 0, sampleDays: 0, checkpointDays: 0 }, ...options,
   };
   const { token } = await createToken(database.db, { name: "agents", role: "agent", agentName: null, expiresInDays: null, by: "test" });
   const all: Actors[] = [];

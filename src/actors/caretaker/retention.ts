@@ -1,5 +1,5 @@
 // Retention: the periodic run that deletes what is older than the settings allow. The caretaker's role sees to it that one process runs it.
-//   T1. Only what belongs to pipelines that finished long enough ago goes. Roll-ups of metrics, checkpoints' rows and evaluations stay.
+//   T1. Only what belongs to pipelines that finished long enough ago goes. Roll-ups of metrics, checkpoints' rows and scores of evaluations stay.
 //   T2. Deletes go in small transactions and a run has a bound; the next run goes on where this one stopped. No mark moves past what is not deleted.
 //   T3. Checkpoints are ordered deleted, one by one; rows follow when the agents report.
 //   T4. How far events were deleted is written down in the same transaction: a reader whose cursor lies before that must be told to start over.
@@ -18,10 +18,11 @@ export { cleanupPlan, type CleanupPlan } from "../../db/telemetry/cleanup-plan.j
 export interface RetentionDeps {
   readonly db: Db;
   readonly log: Pick<Logger, "info" | "warn">;
-  /** Days after the end of a pipeline for which events, raw points and log chunks stay; 0 keeps all. The settings TRAINYARD_*_RETENTION_DAYS. */
+  /** Days after the end of a pipeline for which events, raw points, log chunks and samples stay; 0 keeps all. The settings TRAINYARD_*_RETENTION_DAYS. */
   readonly eventDays: number;
   readonly metricDays: number;
   readonly logDays: number;
+  readonly sampleDays: number;
   /** Days after they were made for which checkpoints stay that are neither pinned, best, newest nor in use; 0 keeps all. */
   readonly checkpointDays: number;
   /** Orders a checkpoint's files deleted (ControlPlane.deleteCheckpoint). */
@@ -35,6 +36,7 @@ export interface RetentionDeps {
 export interface RetentionOutcome {
   readonly points: number;
   readonly logChunks: number;
+  readonly samples: number;
   readonly events: number;
   /** Ordered deleted. */
   readonly checkpoints: readonly CheckpointId[];
@@ -53,11 +55,13 @@ export async function runRetention(deps: RetentionDeps, now: Date): Promise<Rete
   const outcome = {
     points: deps.metricDays === 0 ? 0 : await deleteFinished(deps.db, "points", daysBefore(now, deps.metricDays), budget),
     logChunks: deps.logDays === 0 ? 0 : await deleteFinished(deps.db, "logs", daysBefore(now, deps.logDays), budget),
+    samples: deps.sampleDays === 0 ? 0 : await deleteFinished(deps.db, "samples", daysBefore(now, deps.sampleDays), budget),
     events: deps.eventDays === 0 ? 0 : await deleteFinished(deps.db, "events", daysBefore(now, deps.eventDays), budget),
     checkpoints: deps.checkpointDays === 0 ? [] : await orderOldCheckpoints(deps, now),
   };
-  if (outcome.points + outcome.logChunks + outcome.events + outcome.checkpoints.length > 0) {
-    deps.log.info({ points: outcome.points, logChunks: outcome.logChunks, events: outcome.events, checkpoints: outcome.checkpoints.length }, "retention deleted what is older than the settings keep");
+  const { points, logChunks, samples, events, checkpoints } = outcome;
+  if (points + logChunks + samples + events + checkpoints.length > 0) {
+    deps.log.info({ points, logChunks, samples, events, checkpoints: checkpoints.length }, "retention deleted what is older than the settings keep");
   }
   return outcome;
 }
@@ -67,7 +71,7 @@ export async function eventsDeletedUpTo(db: Db): Promise<number> {
   return (await db.selectFrom("retention_marks").select("position").where("what", "=", "events").executeTakeFirst())?.position ?? 0;
 }
 
-type Kind = "points" | "logs" | "events";
+type Kind = "points" | "logs" | "samples" | "events";
 
 /** Deletes up to `budget` rows of pipelines that finished before `cutoff`, oldest end first. Returns how many. */
 async function deleteFinished(db: Db, kind: Kind, cutoff: Date, budget: number): Promise<number> {
@@ -82,6 +86,7 @@ async function deleteFinished(db: Db, kind: Kind, cutoff: Date, budget: number):
         deleted += count;
         if (count < wanted) break;
       }
+      if (kind === "samples") await sql`delete from sample_sets s using stages st where st.id = s.stage_id and st.pipeline_id = ${id} and not exists (select 1 from samples where set_id = s.id)`.execute(db);
       await sql`update retention_marks m set finished_at = p.finished_at, pipeline_id = p.id from pipelines p where p.id = ${id} and p.finished_at is not null and m.what = ${kind}`.execute(db);
     }
     if (pipelines.length < PIPELINES_AT_ONCE) return deleted;
@@ -108,6 +113,11 @@ async function deleteSome(db: Db, kind: Kind, pipelineId: PipelineId, cutoff: Da
     logs: sql<{ count: number }>`
       with gone as (delete from log_chunks where ctid = any(array(
              select c.ctid from stages st cross join lateral (select ctid from log_chunks where stage_id = st.id offset 0) c where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int)) returning 1)
+      select count(*) as count from gone`,
+    samples: sql<{ count: number }>`
+      with gone as (delete from samples where ctid = any(array(
+             select c.ctid from stages st join sample_sets s on s.stage_id = st.id cross join lateral (select ctid from samples where set_id = s.id offset 0) c
+              where st.pipeline_id = ${pipelineId} and ${finished} limit ${limit}::int)) returning 1)
       select count(*) as count from gone`,
     events: sql<{ count: number }>`
       with going as (select position from events where pipeline_id = ${pipelineId} and ${finished} order by seq limit ${limit}::int),

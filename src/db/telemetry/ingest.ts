@@ -1,7 +1,7 @@
-// Stores what agents report beside state: metric points, progress, logs, checkpoints, data sets. A handful of statements per batch, however many stages it touches.
+// Stores what agents report beside state: metric points, progress, logs, checkpoints, data sets, samples. A handful of statements per batch, however many stages it touches.
 //   I1. Runs inside the transaction that moves the agents' watermarks: telemetry is in exactly when its report counts as received. READ COMMITTED.
 //   I2. Everything of one stage is ordered by the lock of its telemetry row (telemetry-rows.ts); that is what cursors of live readers rest on.
-//   I3. All of it may be repeated: points are replaced by step, log bytes by address, checkpoints by (attempt, step, path), data sets by name and content.
+//   I3. All of it may be repeated: points are replaced by step, log bytes by address, checkpoints by (attempt, step, path), data sets by name and content, samples by key.
 // Call it once per transaction: locks of two calls could be taken in opposite orders by two transactions (Postgres would then end one of them).
 
 import type pg from "pg";
@@ -14,10 +14,11 @@ import { gatherPoints, sorted, storableTime, type GatheredAttempt, type Gathered
 import { writeLogs, type LogReport } from "./log-writer.js";
 import { advance } from "./pace.js";
 import { writePoints } from "./point-writer.js";
+import { storeSamples, type SamplesReport } from "./sample-writer.js";
 import { createSeriesIds, seriesKey, type SeriesIds } from "./series-ids.js";
 import { lockTelemetryRows, saveTelemetryRows, type TelemetryRow } from "./telemetry-rows.js";
 
-export type TelemetryReport = ReportOf<"metrics" | "progress" | "log" | "checkpoint" | "checkpoint-deleted" | "dataset" | "dataset-read">;
+export type TelemetryReport = ReportOf<"metrics" | "progress" | "log" | "checkpoint" | "checkpoint-deleted" | "dataset" | "dataset-read" | "samples">;
 
 /** A report whose fence has been checked, with where it belongs. */
 export interface TelemetryItem {
@@ -40,6 +41,8 @@ export interface Ingested {
 export interface IngestOptions {
   /** Log bytes stored per stage; what comes after is counted and declared as a gap. */
   readonly logLimitBytes: number;
+  /** Bytes of samples stored per stage; what comes after is counted. */
+  readonly sampleLimitBytes: number;
   /** What the process remembers of series numbers (createSeriesIds); without it they are looked up each time. */
   readonly series?: SeriesIds;
 }
@@ -64,6 +67,7 @@ export async function ingestTelemetry(client: pg.PoolClient, batch: readonly Tel
   if (work.deletions.length > 0) for (const stageId of await recordDeletions(client, work.deletions, now)) stageIds.add(stageId);
   if (work.datasets.length > 0) await registerReported(client, work.datasets, now);
   if (work.reads.length > 0) await recordReads(client, work.reads, now);
+  if (work.samples.length > 0) await storeSamples(client, work.samples, options.sampleLimitBytes);
   return { stageIds: [...stageIds], points };
 }
 
@@ -75,10 +79,11 @@ interface Sorted {
   readonly deletions: Deletion[];
   readonly datasets: DatasetReport[];
   readonly reads: DatasetReadReport[];
+  readonly samples: SamplesReport[];
 }
 
 function sortByKind(batch: readonly TelemetryItem[]): Sorted {
-  const work: Sorted = { points: gatherPoints(), progress: [], logs: [], checkpoints: [], deletions: [], datasets: [], reads: [] };
+  const work: Sorted = { points: gatherPoints(), progress: [], logs: [], checkpoints: [], deletions: [], datasets: [], reads: [], samples: [] };
   for (const { report, ...origin } of batch) {
     const { stageId, attempt, agentId } = origin;
     switch (report.type) {
@@ -89,6 +94,7 @@ function sortByKind(batch: readonly TelemetryItem[]): Sorted {
       case "checkpoint-deleted": work.deletions.push({ agentId, checkpointId: report.checkpointId, error: report.error }); break;
       case "dataset": work.datasets.push({ ...origin, report }); break;
       case "dataset-read": work.reads.push({ ...origin, report }); break;
+      case "samples": work.samples.push({ stageId, attempt, report }); break;
       default: assertNever(report);
     }
   }

@@ -15,7 +15,7 @@ afterAll(() => world.close());
 const NOW = new Date("2026-11-24T12:00:00Z");
 const daysAgo = (days: number) => new Date(NOW.getTime() - days * 86_400_000);
 const quiet = { info: () => undefined, warn: () => undefined };
-const deps = (over: Partial<RetentionDeps> = {}): RetentionDeps => ({ db: world.opened.db, log: quiet, eventDays: 0, metricDays: 0, logDays: 0, checkpointDays: 0, deleteCheckpoint: () => Promise.resolve(), ...over });
+const deps = (over: Partial<RetentionDeps> = {}): RetentionDeps => ({ db: world.opened.db, log: quiet, eventDays: 0, metricDays: 0, logDays: 0, sampleDays: 0, checkpointDays: 0, deleteCheckpoint: () => Promise.resolve(), ...over });
 
 /** A pipeline that ended at that time (null: it runs), with 1,000 points, a log and two events. */
 async function withTelemetry(finishedAt: Date | null): Promise<AttemptOf> {
@@ -36,8 +36,8 @@ const counts = async ({ pipelineId }: AttemptOf) => [await count("metric_points"
 
 test("retention deletes points, logs and events of pipelines that ended long ago, in bounded runs, and leaves the others whole", async () => {
   const [oldest, old, recent, running] = [await withTelemetry(daysAgo(30)), await withTelemetry(daysAgo(20)), await withTelemetry(daysAgo(5)), await withTelemetry(null)];
-  expect(await runRetention(deps(), NOW)).toEqual({ points: 0, logChunks: 0, events: 0, checkpoints: [] });
-  expect(await runRetention(deps({ metricDays: 10, logDays: 10, eventDays: 25, rowsPerRun: 1_500 }), NOW)).toEqual({ points: 1_500, logChunks: 2, events: 2, checkpoints: [] });
+  expect(await runRetention(deps(), NOW)).toEqual({ points: 0, logChunks: 0, samples: 0, events: 0, checkpoints: [] });
+  expect(await runRetention(deps({ metricDays: 10, logDays: 10, eventDays: 25, rowsPerRun: 1_500 }), NOW)).toEqual({ points: 1_500, logChunks: 2, samples: 0, events: 2, checkpoints: [] });
   expect(await counts(oldest)).toEqual([0, 0, 0]);
   expect(await counts(old)).toEqual([500, 0, 2]);
   expect(await runRetention(deps({ metricDays: 10, logDays: 10, eventDays: 25 }), NOW)).toMatchObject({ points: 500, logChunks: 0, events: 0 });

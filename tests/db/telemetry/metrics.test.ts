@@ -112,7 +112,7 @@ test("what counts equals the rule applied to all points by hand, from points and
 test("series numbers learnt in a transaction that rolled back are forgotten", async () => {
   const attempt = await newAttempt();
   const series = createSeriesIds();
-  const options = { logLimitBytes: 1e9, series };
+  const options = { logLimitBytes: 1e9, sampleLimitBytes: 1e9, series };
   await expect(world.transaction(async (client) => {
     await ingestTelemetry(client, [metrics(attempt, { loss: [[5, 1]] })], new Date(), options);
     await ingestTelemetry(client, [metrics(attempt, { loss: [[6, 1]] })], new Date(), options);

@@ -70,7 +70,7 @@ test("of two transactions that overlap, the second waits for the first: no order
   await next();
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => { release = resolve; });
-  const options = { logLimitBytes: 1e9 };
+  const options = { logLimitBytes: 1e9, sampleLimitBytes: 1e9 };
   const slow = world.transaction(async (client) => {
     await ingestTelemetry(client, [metrics(attempt, { loss: steps(0, 5) })], new Date(), options);
     await held;

@@ -19,7 +19,7 @@ export interface TelemetryWorld {
   /** The next attempt of a stage. */
   attempt(stage: StageOf, facts?: { status?: string; agentId?: AgentId; finishedAt?: Date; error?: unknown }): Promise<AttemptOf>;
   /** One committed ingest. */
-  report(items: readonly TelemetryItem[], options?: { now?: Date; logLimitBytes?: number; client?: pg.PoolClient; series?: SeriesIds }): Promise<Ingested>;
+  report(items: readonly TelemetryItem[], options?: { now?: Date; logLimitBytes?: number; sampleLimitBytes?: number; client?: pg.PoolClient; series?: SeriesIds }): Promise<Ingested>;
   /** Work in one transaction; rolls back when it throws. */
   transaction<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T>;
   close(): Promise<void>;
@@ -68,7 +68,7 @@ export async function openTelemetryWorld(): Promise<TelemetryWorld> {
         [made.attemptId, made.stageId, made.pipelineId, attempt, facts.status ?? "COMPLETED", made.agentId, facts.finishedAt ?? null, facts.error === undefined ? null : JSON.stringify(facts.error)]);
       return made;
     },
-    report: (items, options = {}) => world.transaction((client) => ingestTelemetry(client, items, options.now ?? new Date(), { logLimitBytes: options.logLimitBytes ?? 1e9, series: options.series ?? series })),
+    report: (items, options = {}) => world.transaction((client) => ingestTelemetry(client, items, options.now ?? new Date(), { logLimitBytes: options.logLimitBytes ?? 1e9, sampleLimitBytes: options.sampleLimitBytes ?? 1e9, series: options.series ?? series })),
     async transaction(work) {
       const client = await opened.pool.connect();
       try {
