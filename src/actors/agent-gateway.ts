@@ -99,10 +99,11 @@ export class AgentGateway {
   async renew(principal: AgentPrincipal, input: Renew): Promise<Renewed> {
     const { rows: [agent] } = await this.#options.pool.query<{ id: AgentId; watermark: number; draining: boolean; changed: boolean; now: Date }>({
       name: "renew-agent",
-      text: `update agents a set last_heartbeat_at = clock_timestamp(), gpus = $2, closed_at = null, stopping = $5
-        from (select id, gpus, stopping, last_heartbeat_at from agents where session_id = $1 and token_id = $3 for update) old
-        where a.id = old.id returning a.id, a.watermark, a.draining, (old.gpus is distinct from $2::jsonb or old.stopping <> $5 or old.last_heartbeat_at < clock_timestamp() - $4 * interval '1 millisecond') as changed, clock_timestamp() as now`,
-      values: [input.sessionId, json(input.gpus), principal.tokenId, this.#options.unresponsiveAfterMs, input.draining],
+      text: `update agents a set last_heartbeat_at = clock_timestamp(), gpus = $2, closed_at = null, stopping = $5, capabilities = coalesce($6::jsonb, a.capabilities), versions = coalesce($7::jsonb, a.versions)
+        from (select id, gpus, stopping, capabilities, last_heartbeat_at from agents where session_id = $1 and token_id = $3 for update) old
+        where a.id = old.id returning a.id, a.watermark, a.draining, clock_timestamp() as now,
+          (old.gpus is distinct from $2::jsonb or old.stopping <> $5 or a.capabilities <> old.capabilities or old.last_heartbeat_at < clock_timestamp() - $4 * interval '1 millisecond') as changed`,
+      values: [input.sessionId, json(input.gpus), principal.tokenId, this.#options.unresponsiveAfterMs, input.draining, input.host === undefined ? null : json(input.host.capabilities), input.host === undefined ? null : json(input.host.versions)],
     });
     if (agent === undefined) throw new SessionOverError();
     const stored = await this.#renewLeases(agent.id, input.held);

@@ -12,7 +12,7 @@ import type { Logger } from "pino";
 import type { AgentConfig } from "../config.js";
 import type { SessionId } from "../domain/ids.js";
 import { packagePath } from "../package-root.js";
-import { PROTOCOL_VERSION, type Assignment, type OpenSession, type Pool } from "../protocol/messages.js";
+import { PROTOCOL_VERSION, type Assignment, type HostDescription, type OpenSession, type Pool } from "../protocol/messages.js";
 import { acquireDirectoryLock } from "../directory-lock.js";
 import { attemptDirectory, ownerOf } from "./attempt/attempt-directory.js";
 import type { AttemptHost } from "./attempt/attempt-host.js";
@@ -25,7 +25,7 @@ import { removeStaleNotes } from "./data/kept-results.js";
 import { parseLabels, parsePools } from "./host/declaration.js";
 import { createGpuKeeper } from "./host/gpu-keeper.js";
 import { HOUSEKEEPING_EVERY_MS, removeOldAttempts } from "./host/housekeeping.js";
-import { probeVersions, trainerCapabilities, type Versions } from "./host/versions.js";
+import { keepVersions, trainerCapabilities, type HostVersions, type Versions } from "./host/versions.js";
 import { openJournal, replayJournal, type Place } from "./journal/journal.js";
 import { Ledger } from "./journal/ledger.js";
 import { encodeRecord } from "./journal/records.js";
@@ -78,8 +78,6 @@ export class AgentStartError extends Error {
 
 /** How long `now` waits for the control plane to commit the last reports; they stay in the spool. Milliseconds. */
 export const FAREWELL_MS = 10_000;
-/** How long a session waits for the versions of what is installed, in milliseconds: without them no train stage is offered until the next session. */
-const VERSIONS_WAIT_MS = 12_000;
 
 /** Starts the daemon. Resolves when what an earlier process left is taken up; the control plane may be away. Throws AgentStartError, DeclarationError, JournalDamagedError. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
@@ -189,21 +187,26 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   // ── the control plane ──
   const ended = new AbortController();
   const instance = randomBytes(12).toString("hex");
-  const versions = probeVersions({ agent: ownVersion(), nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment });
+  const hostListeners = new Set<() => void>();
+  const versions = keepVersions({
+    agent: ownVersion(), nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment,
+    answered: () => { for (const look of hostListeners) look(); },
+  });
+  const hostDescription = describedBy(versions);
   let link: LinkKind | null = null;
   let sayConnected: () => void = () => undefined;
   const connected = new Promise<void>((done) => { sayConnected = done; });
-  const describe = async (): Promise<OpenSession> => {
-    const found: Versions = await Promise.race([versions, delay(VERSIONS_WAIT_MS, { agent: ownVersion(), node: process.versions.node }, { ref: false })]);
-    return {
-      protocol: PROTOCOL_VERSION, name, epoch, instance, pools, labels, capabilities: [...CAPABILITIES, ...trainerCapabilities(found)], gpus: [...(await gpus.report())], versions: found,
-      runMode: "LOCAL", address: config.TRAINYARD_AGENT_ADDRESS ?? null, held: ledger.held(),
-    };
-  };
+  const describe = async (): Promise<OpenSession> => ({
+    protocol: PROTOCOL_VERSION, name, epoch, instance, pools, labels, gpus: [...(await gpus.report())], ...hostDescription(),
+    runMode: "LOCAL", address: config.TRAINYARD_AGENT_ADDRESS ?? null, held: ledger.held(),
+  });
   const session = keepSession({
     client, log, signal: ended.signal, describe,
     links: { epoch, mode: config.TRAINYARD_AGENT_LINK, inbox, shipper, changed: (kind) => { link = kind; } },
-    leases: { held: () => ledger.held(), gpus: gpus.report, draining: () => stopping === "drain" || stopping === "now" },
+    leases: { held: () => ledger.held(), gpus: gpus.report, draining: () => stopping === "drain" || stopping === "now", host: hostDescription, onHostChange: (listener) => {
+      hostListeners.add(listener);
+      return () => hostListeners.delete(listener);
+    } },
     async opened(opened, sentAt) {
       sessionId = opened.sessionId;
       trust.renewed(sentAt, opened.leaseTtlMs);
@@ -261,6 +264,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     await shipper.stop();
     trust.close();
     clearInterval(housekeeping);
+    versions.close();
     client.destroy();
     await journal.close();
     options.release();
@@ -281,6 +285,18 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     return finished;
   };
   return { name, stop, done, connected, link: () => link, running: () => attempts.size };
+}
+
+/** What there is to say of the host: the same object while nothing new is known. */
+function describedBy(versions: HostVersions): () => HostDescription {
+  let of: Versions | null = null;
+  let said: HostDescription = { capabilities: [], versions: {} };
+  return () => {
+    const current = versions.current();
+    if (current !== of) said = { capabilities: [...CAPABILITIES, ...trainerCapabilities(current)], versions: current };
+    of = current;
+    return said;
+  };
 }
 
 function hasBegun(attemptsRoot: string, assignment: Assignment): boolean {

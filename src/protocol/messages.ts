@@ -64,6 +64,9 @@ export type Held = z.infer<typeof heldSchema>;
 
 const labelValue = z.union([z.string(), z.number(), z.boolean()]);
 
+const capabilities = z.array(z.string().max(100)).max(100).describe("What it can run, see capabilityOf.");
+const versions = z.record(z.string(), z.string().nullable());
+
 export const openSessionSchema = z.object({
   protocol: z.literal(PROTOCOL_VERSION),
   name: z.string().min(1).max(200),
@@ -72,10 +75,10 @@ export const openSessionSchema = z.object({
   /** Names the process; another process under the same agent name is refused while this one renews. */
   instance: z.string().min(8).max(64),
   pools: z.array(poolSchema).max(100),
-  capabilities: z.array(z.string().max(100)).max(100).describe("What it can run, see capabilityOf."),
+  capabilities,
   labels: z.record(z.string(), labelValue),
   gpus: z.array(gpuSchema).max(64),
-  versions: z.record(z.string(), z.string().nullable()),
+  versions,
   runMode: z.enum(["LOCAL", "SSH"]),
   /** Address other agents of a multi-node stage can reach, if known. */
   address: z.string().nullable().default(null),
@@ -105,8 +108,11 @@ export const renewSchema = z.object({
   held: z.array(heldSchema).max(10_000),
   gpus: z.array(gpuSchema).max(64),
   draining: z.boolean(),
+  /** What is known of the host, when it is not what this session was told before. */
+  host: z.object({ capabilities, versions }).optional(),
 });
 export type Renew = z.infer<typeof renewSchema>;
+export type HostDescription = NonNullable<Renew["host"]>;
 export interface Renewed {
   readonly watermark: number;
   readonly refused: readonly RefusedLease[];

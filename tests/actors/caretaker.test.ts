@@ -138,3 +138,15 @@ test("a cleanup stage runs on the agent that holds the checkpoints, and rows agr
   const kept = await world.database.db.selectFrom("checkpoints").select("step").where("deleted_at", "is", null).orderBy("step").execute();
   expect(kept).toEqual([{ step: 2 }, { step: 4 }]);
 });
+
+test("what an agent learns of its host after it has connected is placed upon at once", async () => {
+  world = await startWorld({ renewEveryMs: 60_000 });
+  const agent = await world.agent({ capabilities: ["cleanup"] });
+  const id = await world.submit(commands("one", [{ name: "s" }]));
+  await expect.poll(async () => (await world.actors.controlPlane.waitReasons(id, "s")).join(" "), { timeout: 5_000 }).toMatch(/cleanup/);
+  await agent.renew(false, { capabilities: ["cleanup", "command"], versions: { agent: "test", verl: "0.7.1" } });
+  await world.ended(id, "COMPLETED");
+  expect(await world.database.db.selectFrom("agents").select("versions").executeTakeFirst()).toEqual({ versions: { agent: "test", verl: "0.7.1" } });
+  await agent.renew();
+  expect(await world.database.db.selectFrom("agents").select("capabilities").executeTakeFirst()).toEqual({ capabilities: ["cleanup", "command"] });
+});

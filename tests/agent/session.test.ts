@@ -1,4 +1,5 @@
 // Sessions, tokens, TLS aside: what the agent does when the control plane says no, restarts, or speaks nonsense.
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -75,9 +76,29 @@ test("it tells what it has: pools, labels, capabilities, versions, and the same 
   await first.stop("detach");
   const second = await startTestAgent(peer.url, directory, { settings });
   await second.connected;
-  expect(peer.sessions[0]).toMatchObject({ name: "test", pools: [{ queues: ["training"], concurrency: 2 }], labels: { zone: 3 }, capabilities: [...CAPABILITIES], runMode: "LOCAL", address: "10.0.0.5", versions: { node: process.versions.node, agent: expect.any(String), python: null, hostCpus: String(availableParallelism()), freeDiskBytes: expect.stringMatching(/^\d+$/) } });
+  expect(peer.sessions[0]).toMatchObject({ name: "test", pools: [{ queues: ["training"], concurrency: 2 }], labels: { zone: 3 }, capabilities: [...CAPABILITIES], runMode: "LOCAL", address: "10.0.0.5", versions: { node: process.versions.node, agent: expect.any(String), hostCpus: String(availableParallelism()), freeDiskBytes: expect.stringMatching(/^\d+$/) } });
   expect(peer.sessions[1]?.epoch).toBe(peer.sessions[0]?.epoch);
   expect(peer.sessions[1]?.instance).not.toBe(peer.sessions[0]?.instance);
+});
+
+test("a slow interpreter keeps no session waiting: what is installed is told as soon as it answers", async () => {
+  const folder = mkdtempSync(join(inject("runFolder"), "python-"));
+  const [python, gate] = [join(folder, "python3"), join(folder, "gate")];
+  execFileSync("mkfifo", [gate]);
+  writeFileSync(python, `#!/bin/sh\nread -r answer < ${gate}\necho "$answer"\n`, { mode: 0o755 });
+  const { peer } = await startAgentWorld({ peer: { renewEveryMs: 60_000 }, settings: { TRAINYARD_AGENT_PYTHON: python } }); // connected, and no renewal due for half a minute
+  expect(peer.sessions[0]).toMatchObject({ capabilities: [...CAPABILITIES], versions: { node: process.versions.node } });
+  writeFileSync(gate, `${JSON.stringify({ python: "3.11.7", verl: "0.7.1", trl: null })}\n`);
+  await peer.until(() => peer.renewals.length > 0, "a renewal ahead of time");
+  expect(peer.renewals[0]?.host).toMatchObject({ capabilities: [...CAPABILITIES, "train:verl", "merge"], versions: { pythonPath: python, python: "3.11.7", verl: "0.7.1", trl: null, node: process.versions.node } });
+});
+
+test("what is known of the host is told once a session, not with every renewal", async () => {
+  const { peer } = await startAgentWorld({ settings: { TRAINYARD_AGENT_PYTHON: "/nonexistent/python" } });
+  await peer.until(() => peer.renewals.length >= 4, "four renewals");
+  const told = peer.renewals.flatMap(({ host }) => (host === undefined ? [] : [host]));
+  expect(told.at(-1)).toMatchObject({ capabilities: [...CAPABILITIES], versions: { python: null, verl: null } });
+  expect(told.length).toBeLessThanOrEqual(2); // before and after the answer
 });
 
 test("without a token it does not start and says how to get one", async () => {

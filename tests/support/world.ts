@@ -10,7 +10,7 @@ import { InvalidInputError } from "../../src/domain/errors.js";
 import type { PipelineId, TokenId } from "../../src/domain/ids.js";
 import type { PipelineStatus, PipelineState, StageState } from "../../src/domain/pipeline/state.js";
 import { validateSpec } from "../../src/domain/pipeline/validate.js";
-import { orderKey, type Assignment, type GpuReport, type Order, type Pool, type Report, type ReportsAccepted, type SessionOpened } from "../../src/protocol/messages.js";
+import { orderKey, type Assignment, type GpuReport, type HostDescription, type Order, type Pool, type Report, type ReportsAccepted, type SessionOpened } from "../../src/protocol/messages.js";
 import { createTestDatabase } from "./postgres.js";
 
 export const silent = pino({ level: process.env["TEST_LOG"] ?? "silent" });
@@ -73,9 +73,9 @@ export class ScriptedAgent {
     return this;
   }
 
-  /** `draining`: the agent's own word that it takes nothing new. */
-  renew(draining = false) {
-    return this.#world.actors.gateway.renew(this.#principal, { sessionId: this.session.sessionId, held: this.held(), gpus: [...(this.#options.gpus ?? [])], draining });
+  /** `draining`: the agent's own word that it takes nothing new. `host`: what it has learnt of its host. */
+  renew(draining = false, host?: HostDescription) {
+    return this.#world.actors.gateway.renew(this.#principal, { sessionId: this.session.sessionId, held: this.held(), gpus: [...(this.#options.gpus ?? [])], draining, ...(host === undefined ? {} : { host }) });
   }
 
   /** Sends a report; numbers it. One after the other, as the real agent does: a later one that overtook would be a gap. */

@@ -36,20 +36,23 @@ facts = {name: version(name) for name in ("torch", "verl", "vllm", "sglang", "tr
 print(json.dumps({"python": platform.python_version(), "cudaRuntime": cuda(), **facts}))
 `;
 
-/** Asks the interpreter; null when there is none of that name, or it does not answer in time. `program`: a path, or a name on PATH. Never throws. */
-export async function probePython(program: string, environment: Readonly<Record<string, string | undefined>>, timeoutMs: number): Promise<PythonFacts | null> {
+/**
+ * Asks the interpreter; null when there is none of that name or it cannot say, "silent" when it does not answer in time. `program`: a path, or a name on PATH. Never throws.
+ */
+export async function probePython(program: string, environment: Readonly<Record<string, string | undefined>>, timeoutMs: number, signal?: AbortSignal): Promise<PythonFacts | null | "silent"> {
   let pythonPath: string;
   try {
     pythonPath = findProgram(program, environment["PATH"], "/");
   } catch {
     return null;
   }
-  const text = await new Promise<string | null>((resolve) => {
-    const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, env: { PATH: environment["PATH"], HOME: environment["HOME"] } };
-    execFile(pythonPath, ["-c", PROBE], options, (error, stdout) => resolve(error === null ? stdout : null));
+  const answer = await new Promise<string | null | "silent">((resolve) => {
+    const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, env: { PATH: environment["PATH"], HOME: environment["HOME"] }, ...(signal === undefined ? {} : { signal }) };
+    execFile(pythonPath, ["-c", PROBE], options, (error, stdout) => resolve(error === null ? stdout : error.killed === true ? "silent" : null));
   });
+  if (answer === null || answer === "silent") return answer;
   try {
-    return text === null ? null : { pythonPath, ...(JSON.parse(text) as Omit<PythonFacts, "pythonPath">) };
+    return { pythonPath, ...(JSON.parse(answer) as Omit<PythonFacts, "pythonPath">) };
   } catch {
     return null;
   }

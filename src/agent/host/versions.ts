@@ -1,4 +1,6 @@
-// Which versions of what this host has: for the agents page, and for what the agent says it can run. Asked once, kept for a day, null when absent.
+// Which versions of what this host has: for the agents page, and for what the agent says it can run.
+//   V1. What was found the last time is said at once; the host is asked in the background, at the start and again every hour: nobody waits for a slow interpreter.
+//   V2. A program that does not answer in time leaves what was known of it.
 
 import { execFile } from "node:child_process";
 import { readFileSync, renameSync, statfsSync, writeFileSync } from "node:fs";
@@ -9,29 +11,61 @@ import { packageConflict, probePython, type PythonFacts } from "./python-probe.j
 
 export type Versions = Readonly<Record<string, string | null>>;
 
-/** Age at which the answers are asked for again, in milliseconds. */
-const KEPT_MS = 86_400_000;
-const PATIENCE_MS = 10_000;
+/** Time between two questions, in milliseconds; sooner when a program did not answer. */
+const ASK_EVERY_MS = 3_600_000;
+const ASK_AGAIN_MS = 60_000;
+/** How long a program may take to answer, in milliseconds. */
+const PATIENCE_MS = 30_000;
 const NONE: Readonly<Record<keyof PythonFacts, null>> = { pythonPath: null, python: null, torch: null, cudaRuntime: null, verl: null, vllm: null, sglang: null, trl: null, ray: null, peft: null, transformers: null };
 
-/**
- * `agent`, `node`, `hostCpus` and `freeDiskBytes` (where attempts live) always; `cuda` of the driver, and what the Python interpreter has, as far as they are there. `warning`: packages that
- * do not go together. Never throws.
- */
-export async function probeVersions(options: { agent: string; nvidiaSmi: string; python: string; cacheFile: string; environment: Readonly<Record<string, string | undefined>> }): Promise<Versions> {
-  const own = { agent: options.agent, node: process.versions.node, hostCpus: String(availableParallelism()), freeDiskBytes: freeDisk(dirname(options.cacheFile)) };
-  const kept = readKept(options.cacheFile, options.python);
-  if (kept !== null) return { ...kept, ...own };
-  const [facts, smi] = await Promise.all([probePython(options.python, options.environment, PATIENCE_MS), output(options.nvidiaSmi, [], options.environment)]);
-  const conflict = facts === null ? null : packageConflict(facts);
-  const found: Versions = { ...NONE, ...facts, cuda: /CUDA Version:\s*([\d.]+)/.exec(smi ?? "")?.[1] ?? null, ...(conflict === null ? {} : { warning: conflict }) };
-  try {
-    writeFileSync(`${options.cacheFile}.new`, JSON.stringify({ at: Date.now(), program: options.python, found }), { mode: 0o600 });
-    renameSync(`${options.cacheFile}.new`, options.cacheFile);
-  } catch {
-    // Only a memory of the answers.
-  }
-  return { ...found, ...own };
+export interface VersionsOptions {
+  /** This agent's own. */
+  readonly agent: string;
+  readonly nvidiaSmi: string;
+  readonly python: string;
+  /** Keeps the answers for the next process (V1). */
+  readonly cacheFile: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The host has answered. */
+  readonly answered: () => void;
+}
+
+export interface HostVersions {
+  /**
+   * `agent`, `node`, `hostCpus` and `freeDiskBytes` (where attempts live, when last asked) always; `cuda` of the driver, and what the Python interpreter has, null when absent, once they are known. `warning`:
+   * packages that do not go together. The same object until the host has answered again.
+   */
+  current(): Versions;
+  close(): void;
+}
+
+/** Asks the host what is installed, and goes on asking. Never throws. */
+export function keepVersions(options: VersionsOptions): HostVersions {
+  const closed = new AbortController();
+  let found = readKept(options.cacheFile, options.python);
+  let current = describe(options, found);
+  let timer: NodeJS.Timeout | null = null;
+
+  const ask = async (): Promise<void> => {
+    const [python, driver] = await Promise.all([probePython(options.python, options.environment, PATIENCE_MS, closed.signal), driverCuda(options, closed.signal)]);
+    if (closed.signal.aborted) return;
+    const { cuda = null, ...facts } = found;
+    found = { ...(python === "silent" ? facts : withWarning(python)), cuda: driver === "silent" ? cuda : driver }; // V2
+    current = describe(options, found);
+    keep(options, found);
+    timer = setTimeout(() => void ask(), python === "silent" || driver === "silent" ? ASK_AGAIN_MS : ASK_EVERY_MS);
+    timer.unref();
+    options.answered();
+  };
+  void ask();
+
+  return {
+    current: () => current,
+    close() {
+      closed.abort();
+      if (timer !== null) clearTimeout(timer);
+    },
+  };
 }
 
 /** What this host can run because of what is installed (capabilityOf). */
@@ -50,17 +84,39 @@ export function freeDisk(path: string): string | null {
   }
 }
 
-function readKept(file: string, program: string): Versions | null {
+function describe(options: VersionsOptions, found: Versions): Versions {
+  return { ...found, agent: options.agent, node: process.versions.node, hostCpus: String(availableParallelism()), freeDiskBytes: freeDisk(dirname(options.cacheFile)) };
+}
+
+function withWarning(python: PythonFacts | null): Versions {
+  const conflict = python === null ? null : packageConflict(python);
+  return { ...NONE, ...python, ...(conflict === null ? {} : { warning: conflict }) };
+}
+
+function driverCuda(options: VersionsOptions, signal: AbortSignal): Promise<string | null | "silent"> {
+  return new Promise((resolve) => {
+    const { PATH, HOME } = options.environment;
+    execFile(options.nvidiaSmi, [], { timeout: PATIENCE_MS, killSignal: "SIGKILL", env: { PATH, HOME }, signal }, (error, stdout) => {
+      if (error === null) resolve(/CUDA Version:\s*([\d.]+)/.exec(stdout)?.[1] ?? null);
+      else resolve(error.killed === true ? "silent" : null);
+    });
+  });
+}
+
+function readKept(file: string, program: string): Versions {
   try {
-    const kept = JSON.parse(readFileSync(file, "utf8")) as { at: number; program?: string; found: Versions };
-    return Date.now() - kept.at < KEPT_MS && kept.program === program ? kept.found : null;
+    const kept = JSON.parse(readFileSync(file, "utf8")) as { program?: string; found: Versions };
+    return kept.program === program ? kept.found : {};
   } catch {
-    return null;
+    return {};
   }
 }
 
-function output(program: string, args: readonly string[], environment: Readonly<Record<string, string | undefined>>): Promise<string | null> {
-  return new Promise((resolve) => {
-    execFile(program, args, { timeout: PATIENCE_MS, killSignal: "SIGKILL", env: { PATH: environment["PATH"], HOME: environment["HOME"] } }, (error, stdout) => resolve(error === null ? stdout : null));
-  });
+function keep({ cacheFile, python }: VersionsOptions, found: Versions): void {
+  try {
+    writeFileSync(`${cacheFile}.new`, JSON.stringify({ program: python, found }), { mode: 0o600 });
+    renameSync(`${cacheFile}.new`, cacheFile);
+  } catch {
+    // Only a memory of the answers.
+  }
 }
