@@ -128,7 +128,7 @@ async function readWhole(
     return { path, contentHash: content.sha256, sizeBytes: content.sizeBytes };
   } catch (error) {
     throwIfCancelled(signal);
-    if (error instanceof UnreadableFileError) throw new PreprocessRefusedError(`${error.message.replace(path, name)} Nothing was written.`);
+    if (error instanceof UnreadableFileError) throw new PreprocessRefusedError(`${error.message.replace(path, name)}. Nothing was written.`);
     throw error;
   }
 }

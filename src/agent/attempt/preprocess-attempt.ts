@@ -42,7 +42,7 @@ interface Made {
 
 /** Runs the attempt, from its start. */
 export function runPreprocess(host: AttemptHost, held: HeldAttempt): RunningAttempt {
-  const { assignment } = held;
+  const { assignment, started: resumed } = held;
   const { attemptId, fence } = assignment;
   const of = { attemptId, fence } as const;
   const log = host.log.child({ attemptId, stage: assignment.stage });
@@ -54,18 +54,18 @@ export function runPreprocess(host: AttemptHost, held: HeldAttempt): RunningAtte
 
   const run = async (): Promise<void> => {
     const directory = attemptDirectory(host.attemptsRoot, assignment);
-    if (!held.started && stopping === null && !host.leasesTrusted()) { // this process, or its host, may have stood still since the order was taken
+    if (!resumed && stopping === null && !host.leasesTrusted()) { // this process, or its host, may have stood still since the order was taken
       return report({ kind: "REFUSED", reason: "The agent could not renew its leases before the stage was to start; another agent may have it by now." });
     }
     claimAttemptDirectory(host.attemptsRoot, assignment);
     makeAttemptDirectory(directory);
     emptyOutput(directory); // P1
-    if (!held.started && stopping === null) await host.spool.append([{ ...of, type: "started", at: Date.now(), command: null }]);
+    if (!resumed && stopping === null) await host.spool.append([{ ...of, type: "started", at: Date.now(), command: null }]);
     const redactor = createRedactor([]);
     const tailer = createLogTailer({ file: directory.logFile, redactor, source: held.log, publisher });
     const telemetry = startTelemetryLoop({ folder: directory.root, log: tailer, metrics: NO_METRICS, failed: host.fatal });
     const say = (...lines: readonly string[]): void => appendFileSync(directory.logFile, lines.map((line) => `${line}\n`).join(""), { mode: 0o600 });
-    if (held.started) tailer.notice("the agent was restarted; the stage begins again.");
+    if (resumed) tailer.notice("the agent was restarted; the stage begins again.");
 
     const progress = createWorkProgress();
     const reporting = reportProgress(host.spool, of, progress, host.fatal);

@@ -3,11 +3,11 @@
 import type { FailureCode } from "../../domain/pipeline/spec.js";
 import type { Outcome } from "./running-attempt.js";
 
-const BY_CODE: Readonly<Record<string, { readonly code: FailureCode; readonly hint: string }>> = {
+const BY_CODE: Readonly<Record<string, { readonly code: FailureCode; readonly hint: string | null }>> = {
   INVALID_INPUT: { code: "INVALID_INPUT", hint: "Correct the data or the params and fork the pipeline from this stage." },
   UNREADABLE_FILE: { code: "INVALID_INPUT", hint: "Write or copy the file again; it ends early, or is not written as its ending says (params.format says otherwise)." },
-  PATH_REFUSED: { code: "INVALID_INPUT", hint: "Put the file into one of the agent's data directories, or add its folder to TRAINYARD_DATA_DIRS of the agent." },
-  FILE_NOT_FOUND: { code: "FILE_NOT_FOUND", hint: "Check the path, on the host of this agent; relative paths begin in the folders of TRAINYARD_DATA_DIRS. A data set of the registry is named dataset:<name>." },
+  PATH_REFUSED: { code: "INVALID_INPUT", hint: null }, // the message says it
+  FILE_NOT_FOUND: { code: "FILE_NOT_FOUND", hint: "A data set of the registry is named dataset:<name>." },
   ENOENT: { code: "FILE_NOT_FOUND", hint: "The file was there when the stage began and is gone. Put it back and retry." },
   EACCES: { code: "PERMISSION_DENIED", hint: "Give the agent's account the right to read the file." },
   EPERM: { code: "PERMISSION_DENIED", hint: "Give the agent's account the right to the file." },

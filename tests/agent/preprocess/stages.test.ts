@@ -42,7 +42,7 @@ test("raw rows become the files for supervised fine-tuning, registered before th
   expect(world.peer.reports.find((report) => report.type === "dataset-read")).toMatchObject({ files: [{ path: input, contentHash: sha256(input), sizeBytes: statSync(input).size }] });
   const progress = world.peer.reports.flatMap((report) => (report.type === "progress" ? [report] : [])).at(-1);
   expect(progress?.step).toBe(progress?.totalSteps);
-  expect(world.peer.logOf(assignment.attemptId)).toContain("gsm8k/train.jsonl  jsonl, ");
+  expect(world.peer.logOf(assignment.attemptId)).toMatch(/^input: 1 file, .+\n {2}gsm8k\/train\.jsonl {2}jsonl, /);
   expect(world.peer.logOf(assignment.attemptId)).toMatch(/rows: 206 read, 200 kept \(\d+ to train on, \d+ to validate\), 5 dropped, 1 rejected\n {2}DUPLICATE {2}5\n {2}INVALID_JSON {2}1\n/);
   expect(world.peer.logOf(assignment.attemptId)).toContain(outputs.rejectsFile);
 });
@@ -85,7 +85,7 @@ test("a path outside the data directories is refused, also through a link, and t
   symlinkSync(outside, join(world.data, "link"));
   symlinkSync(join(outside, "secret.jsonl"), join(world.data, "linked.jsonl"));
   for (const input of [join(outside, "secret.jsonl"), "../secret.jsonl", "link/secret.jsonl", "linked.jsonl", join(world.data, "link", "secret.jsonl"), "/etc/passwd", join(world.directory, "journal", "1")]) {
-    expect([input, await world.run(preparing({ input, format: "jsonl", task: "sft" }))]).toMatchObject([input, { kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("TRAINYARD_DATA_DIRS"), hint: expect.stringContaining("TRAINYARD_DATA_DIRS") } }]);
+    expect([input, await world.run(preparing({ input, format: "jsonl", task: "sft" }))]).toMatchObject([input, { kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("or add its folder to TRAINYARD_DATA_DIRS"), hint: null } }]);
   }
 });
 
@@ -110,7 +110,7 @@ test("input that cannot be used fails the stage with the cause, and leaves no da
     expect(readdirSync(output).filter((name) => name !== "rejects.jsonl")).toEqual([]);
     return outcome;
   };
-  expect(await ends({ input: "cut.jsonl.gz" })).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("cut.jsonl.gz") } });
+  expect(await ends({ input: "cut.jsonl.gz" })).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringMatching(/^cut\.jsonl\.gz, after line \d+: the gzip stream stops early, .+: copy it again\. Nothing was written\.$/) } });
   expect(await ends({ input: "broken.jsonl", maxRejectedFraction: 0.2 })).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringMatching(/broken\.jsonl:6/) } });
   expect(await ends({ input: "empty.jsonl" })).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT" } });
   expect(await ends({ input: "plain.data" })).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", hint: expect.stringContaining("format") } });
@@ -151,8 +151,9 @@ test("a refused lease ends the work and silences it", async () => {
 });
 
 test("without renewals the work is ended before its lease is over", async () => {
+  const rows = exercises(400_000); // before there are leases to renew: it holds up this thread, in which the agent runs too
   const world = await startDataWorld({ peer: { leaseTtlMs: 2_500, renewEveryMs: 100 } });
-  world.file("large.jsonl", exercises(400_000));
+  world.file("large.jsonl", rows);
   const assignment = preparing({ input: "large.jsonl", ...SFT });
   world.peer.order({ type: "assign", assignment });
   await world.peer.until(() => world.peer.reports.some((report) => report.type === "progress" && report.step > 0), "some progress");
