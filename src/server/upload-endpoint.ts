@@ -69,6 +69,7 @@ export function uploadEndpoint(options: UploadEndpointOptions): (request: Incomi
     if (request.method !== "PUT") throw new HeaderRefusedError(`Send the file with PUT ${UPLOADS_PATH}?name=<file name>.`);
     const encoding = request.headers["content-encoding"] ?? "identity";
     if (encoding !== "identity") throw new HeaderRefusedError(`The body is taken as it comes: leave out Content-Encoding (it says ${encoding.slice(0, 50)}). A .gz file is sent as it is.`);
+    if (request.headers["content-range"] !== undefined) throw new HeaderRefusedError("An upload is not resumed: send the whole file, without Content-Range.");
     const expectedHash = request.headers["x-content-sha256"] ?? null;
     if (expectedHash !== null && (typeof expectedHash !== "string" || !/^[0-9a-f]{64}$/i.test(expectedHash))) throw new HeaderRefusedError("x-content-sha256 is the sha256 of the file in 64 hexadecimal digits.");
     const announced = request.headers["content-length"];

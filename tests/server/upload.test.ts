@@ -103,9 +103,10 @@ describe("is refused, with nothing left behind,", () => {
     await nothingLeft();
   });
 
-  test("another method, a coded body, and a hash that is none", async () => {
+  test("another method, a coded body, the rest of a file, and a hash that is none", async () => {
     expect(codeOf(await send("a.jsonl", chat(3), {}, "operator", "POST"))).toEqual([400, "BAD_REQUEST"]);
     expect(codeOf(await send("a.jsonl", chat(3), { "content-encoding": "gzip" }))).toEqual([400, "BAD_REQUEST"]);
+    expect(codeOf(await send("a.jsonl", chat(3), { "content-range": "bytes 100-199/200" }))).toEqual([400, "BAD_REQUEST"]);
     expect(codeOf(await send("a.jsonl", chat(3), { "x-content-sha256": "abc" }))).toEqual([400, "BAD_REQUEST"]);
     await nothingLeft();
   });
