@@ -126,6 +126,7 @@ describe("preprocess stages under `trainyard up`", { timeout: 120_000 }, () => {
     const id = await submit([{ name: "large", params: { input: "large.jsonl", ...SFT, seed: 1 } }]);
     expect(await pollUntil(async () => ((await stagesOf(id))["large"]!.progress?.step ?? 0) > 0, 30_000)).toBe(true);
     expect((await stagesOf(id))["large"]!.progress!.totalSteps).toBeGreaterThan(0);
+    expect((await up.cli("show", id, "large")).stdout).toMatch(/^\d+ % done(?:, .+ to go)?$/m);
     expect((await up.cli("cancel", id)).code).toBe(0);
     expect(await ended(id, 5_000)).toMatchObject({ large: { status: "CANCELLED" } });
     expect(readdirSync(outputDir(id, "large"))).toEqual([]);

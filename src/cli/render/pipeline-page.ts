@@ -3,7 +3,7 @@ import { newestLast } from "./stage-page.js";
 import type { PipelineView } from "../follow/pipeline-view.js";
 import { statusStyle, type Style } from "../style.js";
 import { shortOutputs } from "./pipeline-frame.js";
-import { elapsed } from "./quantities.js";
+import { elapsed, progressInWords } from "./quantities.js";
 import { renderTable } from "./table.js";
 import { harmless } from "./text-width.js";
 
@@ -39,7 +39,7 @@ export function describePipeline(view: PipelineView, shown: ShownPipeline, style
 
 function remarkOf(stage: PipelineView["stages"] extends Map<string, infer Stage> ? Stage : never): string {
   if (stage.remark !== null) return stage.remark;
-  if (stage.status === "RUNNING" && stage.progress !== null) return `step ${stage.progress.step}${stage.progress.totalSteps === null ? "" : ` of ${stage.progress.totalSteps}`}`;
+  if (stage.status === "RUNNING" && stage.progress !== null) return progressInWords(stage.kind, stage.progress);
   if (stage.status === "PENDING") return `after ${stage.dependsOn.join(", ")}`;
   return stage.status === "COMPLETED" ? shortOutputs(stage.outputs) : "";
 }

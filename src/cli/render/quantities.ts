@@ -49,6 +49,12 @@ export function count(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 }
 
+/** How far a stage of this kind is. Preprocess stages count bytes of work, of which only the share says something. */
+export function progressInWords(kind: string, { step, totalSteps }: { readonly step: number; readonly totalSteps: number | null }): string {
+  if (totalSteps === null) return `step ${count(step)}`;
+  return kind === "PREPROCESS" ? `${Math.floor((100 * step) / totalSteps)} % done` : `step ${count(step)} of ${count(totalSteps)}`;
+}
+
 /** A bar of exactly `width` columns for a share between 0 and 1. */
 export function progressBar(share: number, width: number): string {
   const full = Math.round(Math.min(1, Math.max(0, share)) * width);

@@ -1,6 +1,6 @@
 // A stage on one page, for `show`.
 import { statusStyle, type Style } from "../style.js";
-import { bytes, count, duration, elapsed, metricValue } from "./quantities.js";
+import { bytes, count, duration, elapsed, metricValue, progressInWords } from "./quantities.js";
 import { renderTable } from "./table.js";
 import { harmless } from "./text-width.js";
 
@@ -33,7 +33,7 @@ export function describeStage(stage: ShownStage, style: Style, now: number): str
     `${style.bold(harmless(`${stage.pipeline.name} / ${stage.name}`))}  ${style.dim(stage.id)}  ${statusStyle(style, stage.status)(stage.status)}  ${elapsed(stage.startedAt, stage.finishedAt, now)}`,
     style.dim(`${stage.kind.toLowerCase()} in queue ${stage.queue}${stage.priority === 0 ? "" : `, priority ${stage.priority}`}${stage.dependsOn.length === 0 ? "" : `, after ${stage.dependsOn.join(", ")}`}`),
     ...(stage.reason === null ? [] : [harmless(stage.reason)]),
-    ...(progress === null ? [] : [`step ${count(progress.step)}${progress.totalSteps === null ? "" : ` of ${count(progress.totalSteps)}`}${progress.etaSeconds === null ? "" : `, ${duration(progress.etaSeconds * 1000)} to go`}`]),
+    ...(progress === null ? [] : [`${progressInWords(stage.kind, progress)}${progress.etaSeconds === null || stage.status !== "RUNNING" ? "" : `, ${duration(progress.etaSeconds * 1000)} to go`}`]),
     ...(stage.error === null ? [] : ["", style.red(`${stage.error.code}: ${harmless(stage.error.message)}`), ...(stage.error.hint === null ? [] : [harmless(stage.error.hint)]), ...newestLast(stage.error.logTail, 20, style)]),
     ...section("waits", stage.waitReasons.map(harmless)),
     ...section("attempts", stage.attempts.length === 0 ? [] : renderTable(["TRY", "STATUS", "AGENT", "TIME", ""].map((title) => ({ title })), stage.attempts.map((attempt) => [
