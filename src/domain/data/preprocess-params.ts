@@ -204,7 +204,7 @@ function refuseDataSource(params: PreprocessParams, input: PreprocessInput, refu
     if (input.columns?.dataSource !== undefined) return;
     refuse("dataSource", "MISSING_FIELD", "Task rl needs a dataSource: verl chooses the scorer by it.", "Name one that verl scores (e.g. openai/gsm8k), a column in columns.dataSource, or set customReward: true and give the training stage a reward function.");
   } else if (!hasScorer(input.dataSource)) {
-    const near = nearestName(input.dataSource, KNOWN_DATA_SOURCES);
+    const near = nearestName(input.dataSource, KNOWN_DATA_SOURCES) ?? KNOWN_DATA_SOURCES.find((name) => name.endsWith(`/${input.dataSource}`)) ?? null;
     const custom = "set customReward: true and give the training stage a reward function.";
     refuse("dataSource", "NO_SCORER", `verl has no scorer for data_source "${input.dataSource}".`, near === null ? `S${custom.slice(1)}` : `Did you mean "${near}"? Otherwise ${custom}`);
   }

@@ -83,6 +83,7 @@ describe("task rl needs a scorer that verl has, or one that the user brings", ()
 
   test("a name that is nearly right is named", () => {
     expect(problems({ task: "rl", dataSource: "openai/gsm8" })[0]!.hint).toBe("Did you mean \"openai/gsm8k\"? Otherwise set customReward: true and give the training stage a reward function.");
+    expect(problems({ task: "rl", dataSource: "gsm8k" })[0]!.hint).toContain("Did you mean \"openai/gsm8k\"?");
     expect(problems({ task: "rl", dataSource: "something/else entirely" })[0]!.hint).toBe("Set customReward: true and give the training stage a reward function.");
   });
 
