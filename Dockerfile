@@ -23,6 +23,8 @@ COPY --from=packages /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY bin bin
 COPY migrations migrations
+COPY src/verl/keys src/verl/keys
+COPY src/verl/python src/verl/python
 COPY examples examples
 COPY deploy/agent-token.sh deploy/agent-token.sh
 COPY package.json schema.graphql LICENSE ./

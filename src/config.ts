@@ -59,6 +59,7 @@ export const agentConfigSchema = z.object({
   TRAINYARD_AGENT_KEEP_DAYS: integer(0, 36_500).default(14).describe("Directories of finished attempts that hold neither a checkpoint nor a registered data file are removed after this, and fetched data sets that nothing read for so long; in days; 0 keeps all."),
   TRAINYARD_DATA_DIRS: list(":").default([]).describe("Colon-separated folders in which preprocess stages find their input; relative paths resolve in each in turn, and none leads outside."),
   TRAINYARD_AGENT_PYTHON: z.string().min(1).default("python3").describe("Python interpreter that has verl and TRL, by path or as a name on PATH; a stage may name another."),
+  TRAINYARD_AGENT_CPUS: integer(1, 65_536).optional().describe("Processors that trainers may count on. Default: those this process may use; give it where a container's limit is not seen."),
   TRAINYARD_NVIDIA_SMI: z.string().default("nvidia-smi").describe("Program that lists the GPUs."),
   TRAINYARD_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info").describe("Least severe log line written."),
   TRAINYARD_CA_FILE: z.string().optional().describe("PEM file: the authority that signed the control plane's certificate."),

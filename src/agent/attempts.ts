@@ -14,9 +14,11 @@ import { graceOf, runProgram } from "./attempt/program-attempt.js";
 import type { Outcome, RunningAttempt } from "./attempt/running-attempt.js";
 import type { Ledger } from "./journal/ledger.js";
 import { encodeRecord, type HeldAttempt, type StopOrder } from "./journal/records.js";
+import { mergeRole } from "./training/merge-role.js";
+import { trainingRole } from "./training/training-role.js";
 
 /** What this agent can run (capabilityOf). */
-export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "evaluate:model", "cleanup", "preprocess"] as const;
+export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "evaluate:model", "cleanup", "preprocess", "train:simulate", "python"] as const;
 
 export interface Attempts {
   /** Runs a held attempt, or goes on with it. */
@@ -46,6 +48,8 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
       case "preprocess": return runPreprocess(host, held);
       case "cleanup": return runCleanup(host, held);
       case "evaluate": return runProgram(host, held, "run" in held.assignment.params ? commandRole : evaluationRole);
+      case "train": return runProgram(host, held, trainingRole);
+      case "merge": return runProgram(host, held, mergeRole);
       case "command": return runProgram(host, held, commandRole);
       default: return runUnable(host, held);
     }

@@ -5,7 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { hostname } from "node:os";
+import { availableParallelism, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
@@ -163,8 +163,9 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     resolve: (ref, signal) => client.resolveDataset({ ref, ...(sessionId === null ? {} : { sessionId }) }, signal),
     content: (id, signal) => client.datasetContent(id, signal),
   };
+  const cpus = config.TRAINYARD_AGENT_CPUS ?? availableParallelism();
   const host: AttemptHost = {
-    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON,
+    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, cpus,
     hostHasGpus: gpus.hostHasGpus, gpusTaken: gpus.taken, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
@@ -189,7 +190,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   const instance = randomBytes(12).toString("hex");
   const hostListeners = new Set<() => void>();
   const versions = keepVersions({
-    agent: ownVersion(), nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment,
+    agent: ownVersion(), cpus, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment,
     answered: () => { for (const look of hostListeners) look(); },
   });
   const hostDescription = describedBy(versions);

@@ -62,6 +62,19 @@ export function estimateMemory(params: TrainParams, model: ModelSize, gpus: numb
   return { parts, bytesPerGpu: parts.reduce((sum, part) => sum + part.bytesPerGpu, 0), error: ERROR };
 }
 
+/** Bytes of one checkpoint on disk, over all ranks: weights as trained (4 per parameter) and Adam's two moments (8); with a low-rank adapter the frozen weights all the same. */
+export function checkpointBytes(params: TrainParams, model: Pick<ModelSize, "parameters">): number {
+  const { trainer, critic } = ALGORITHM_FACTS[params.algorithm];
+  const frozen = trainer === "trl-dpo" ? 0 : 4; // TRL saves the adapter alone
+  const trained = params.lora === undefined ? 12 : frozen + LORA_SHARE * 12;
+  return model.parameters * (trained + (critic ? 12 : 0));
+}
+
+/** Bytes of the exported model: 2 per parameter, and as much again while an adapter is folded in. */
+export function exportBytes(params: Pick<TrainParams, "lora">, model: Pick<ModelSize, "parameters">): number {
+  return model.parameters * (params.lora === undefined ? 2 : 4);
+}
+
 /** Parameters that a model's name tells, such as Qwen2.5-0.5B or llama-70b; null when it tells none. */
 export function parametersInName(model: string): number | null {
   const match = /(?:^|[-_/])(\d+(?:\.\d+)?)\s?([bBmM])(?=$|[-_./])/.exec(model);

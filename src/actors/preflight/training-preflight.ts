@@ -47,7 +47,7 @@ export async function trainingProblems(db: Db, spec: PipelineSpec, outputsOf: Kn
 /** What agents told of their hosts, the closed ones too: they come back. */
 export async function knownHosts(db: Db): Promise<KnownHost[]> {
   const rows = await db.selectFrom("agents").select(["labels", "gpus", "versions"]).execute();
-  return rows.map(({ labels, gpus, versions }) => ({ labels, gpus: gpus.map(({ model, memoryTotalMiB }: GpuReport) => ({ model, memoryTotalMiB })), cpus: wholeNumber(versions["cpus"]) }));
+  return rows.map(({ labels, gpus, versions }) => ({ labels, gpus: gpus.map(({ model, memoryTotalMiB }: GpuReport) => ({ model, memoryTotalMiB })), cpus: wholeNumber(versions["hostCpus"]) }));
 }
 
 function wholeNumber(text: string | null | undefined): number | null {

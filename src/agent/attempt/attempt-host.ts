@@ -21,6 +21,8 @@ export interface AttemptHost {
   readonly secretsFile: string | undefined;
   /** Interpreter of the trainers, unless a stage names another. */
   readonly python: string;
+  /** Processors that a trainer may count on. */
+  readonly cpus: number;
   /** Whether the host has GPUs, so that an attempt without any is kept off them. */
   hostHasGpus(): boolean;
   /** Processes of strangers on these GPUs, in words; null when they are free. */

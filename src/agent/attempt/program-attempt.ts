@@ -51,6 +51,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   let known: ProcessIdentity[] = [];
   let stopSignal: NodeJS.Signals | null = null;
   let stopping: StopRequest | null = null;
+  let tidy: () => void = () => undefined;
   let disowned = false;
   let left = false;
   let leaveNow: () => void = () => undefined;
@@ -178,6 +179,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     if (aside !== null) log.warn({ aside }, "the directory of an attempt that the control plane no longer knows was set aside");
     let resumed = held.program !== null || hasLaunched(directory);
     const role = makeRole(host, held, resumed);
+    tidy = () => role.tidy?.();
     const redactor = createRedactor(role.secrets);
     const context: RoleContext = {
       directory, redactor, signal: preparing.signal,
@@ -242,7 +244,9 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   };
   const report = (outcome: Outcome): Promise<void> => host.spool.append([{ ...of, type: "ended", at: Date.now(), outcome }]);
 
-  const done = run().catch(async (error: unknown) => {
+  const done = run().finally(() => {
+    if (!left) tidy();
+  }).catch(async (error: unknown) => {
     if (left || disowned) return;
     if (stopping !== null) return report((stopping as StopRequest).outcome);
     if (error instanceof NeverStarted) return report(error.outcome);

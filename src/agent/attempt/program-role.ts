@@ -64,6 +64,8 @@ export interface ProgramRole {
   /** The plan of a phase that an earlier agent process started. */
   recall(phase: number, directory: AttemptDirectory): ProgramPlan;
   follow(phase: number, context: FollowContext): Follower;
+  /** The attempt is over: removes what it had outside its directory. */
+  tidy?(): void;
 }
 
 /** A way to end before the program ran. */

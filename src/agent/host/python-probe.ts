@@ -25,6 +25,10 @@ import json, os, platform, re
 from importlib import metadata, util
 def version(name):
     try: return metadata.version(name)
+    except Exception: return checkout(name)
+def checkout(name): # on the path without having been installed
+    try:
+        with open(os.path.join(list(util.find_spec(name).submodule_search_locations)[0], "version", "version")) as file: return file.read().strip() or None
     except Exception: return None
 def cuda():
     try:
@@ -37,7 +41,8 @@ print(json.dumps({"python": platform.python_version(), "cudaRuntime": cuda(), **
 `;
 
 /**
- * Asks the interpreter; null when there is none of that name or it cannot say, "silent" when it does not answer in time. `program`: a path, or a name on PATH. Never throws.
+ * Asks the interpreter; null when there is none of that name or it cannot say, "silent" when it does not answer in time. `program`: a path, or a name
+ * on PATH. `environment`: its whole environment. Never throws.
  */
 export async function probePython(program: string, environment: Readonly<Record<string, string | undefined>>, timeoutMs: number, signal?: AbortSignal): Promise<PythonFacts | null | "silent"> {
   let pythonPath: string;
@@ -47,7 +52,7 @@ export async function probePython(program: string, environment: Readonly<Record<
     return null;
   }
   const answer = await new Promise<string | null | "silent">((resolve) => {
-    const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, env: { PATH: environment["PATH"], HOME: environment["HOME"] }, ...(signal === undefined ? {} : { signal }) };
+    const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, env: environment as NodeJS.ProcessEnv, ...(signal === undefined ? {} : { signal }) };
     execFile(pythonPath, ["-c", PROBE], options, (error, stdout) => resolve(error === null ? stdout : error.killed === true ? "silent" : null));
   });
   if (answer === null || answer === "silent") return answer;

@@ -4,7 +4,6 @@
 
 import { execFile } from "node:child_process";
 import { readFileSync, renameSync, statfsSync, writeFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { releaseFor } from "../../verl/releases.js";
 import { packageConflict, probePython, type PythonFacts } from "./python-probe.js";
@@ -21,6 +20,8 @@ const NONE: Readonly<Record<keyof PythonFacts, null>> = { pythonPath: null, pyth
 export interface VersionsOptions {
   /** This agent's own. */
   readonly agent: string;
+  /** Processors that a trainer may count on. */
+  readonly cpus: number;
   readonly nvidiaSmi: string;
   readonly python: string;
   /** Keeps the answers for the next process (V1). */
@@ -47,7 +48,7 @@ export function keepVersions(options: VersionsOptions): HostVersions {
   let timer: NodeJS.Timeout | null = null;
 
   const ask = async (): Promise<void> => {
-    const [python, driver] = await Promise.all([probePython(options.python, options.environment, PATIENCE_MS, closed.signal), driverCuda(options, closed.signal)]);
+    const [python, driver] = await Promise.all([probePython(options.python, { PATH: options.environment["PATH"], HOME: options.environment["HOME"] }, PATIENCE_MS, closed.signal), driverCuda(options, closed.signal)]);
     if (closed.signal.aborted) return;
     const { cuda = null, ...facts } = found;
     found = { ...(python === "silent" ? facts : withWarning(python)), cuda: driver === "silent" ? cuda : driver }; // V2
@@ -85,7 +86,7 @@ export function freeDisk(path: string): string | null {
 }
 
 function describe(options: VersionsOptions, found: Versions): Versions {
-  return { ...found, agent: options.agent, node: process.versions.node, hostCpus: String(availableParallelism()), freeDiskBytes: freeDisk(dirname(options.cacheFile)) };
+  return { ...found, agent: options.agent, node: process.versions.node, hostCpus: String(options.cpus), freeDiskBytes: freeDisk(dirname(options.cacheFile)) };
 }
 
 function withWarning(python: PythonFacts | null): Versions {

@@ -44,3 +44,24 @@ export function worldSizeOf(fileNames: readonly string[]): number | null {
   const sizes = new Set(fileNames.flatMap((name) => /^model_world_size_(\d+)_rank_\d+\.pt$/.exec(name)?.[1] ?? []));
   return sizes.size === 1 ? Number([...sizes][0]) : null;
 }
+
+/** What a run saves in each step's folder. */
+export interface CheckpointExpectation {
+  readonly backend: "fsdp" | "megatron";
+  /** See fsdpShape. */
+  readonly folders: readonly string[];
+  readonly contents: readonly string[];
+}
+
+/** Judges a step's folder by the names in it, relative to it. `worldSize` is null where the names do not tell; `missing`: what it lacks to be complete. */
+export function examineCheckpoint(names: ReadonlySet<string>, { backend, folders, contents }: CheckpointExpectation): { readonly worldSize: number | null; readonly missing: readonly string[] } {
+  const at = (folder: string, name: string) => (folder === "" ? name : `${folder}/${name}`);
+  if (backend === "megatron") return { worldSize: null, missing: folders.flatMap((folder) => MEGATRON_FILES.map((name) => at(folder, name))).filter((name) => !names.has(name)) };
+  const own = (folder: string) => [...names].filter((name) => (folder === "" ? !name.includes("/") : name.startsWith(`${folder}/`))).map((name) => name.slice(folder === "" ? 0 : folder.length + 1));
+  const worldSize = worldSizeOf(own(folders[0] ?? ""));
+  if (worldSize === null) return { worldSize, missing: [at(folders[0] ?? "", "model_world_size_*_rank_*.pt")] };
+  return { worldSize, missing: fsdpShape(worldSize, folders, contents).files.filter((name) => !names.has(name)) };
+}
+
+/** Written last of a distributed checkpoint of Megatron. */
+const MEGATRON_FILES = ["dist_ckpt/common.pt", "dist_ckpt/metadata.json"] as const;

@@ -16,7 +16,7 @@ function interpreter(at: string, script: string): string {
 function asked(at: string, script: string): { versions: HostVersions; answered: Promise<Versions> } {
   let say: () => void = () => undefined;
   const said = new Promise<void>((done) => { say = done; });
-  const versions = keepVersions({ agent: "1.0.0", nvidiaSmi: "/nonexistent/nvidia-smi", python: interpreter(at, script), cacheFile: join(at, "versions.json"), environment: { PATH: process.env["PATH"] }, answered: () => say() });
+  const versions = keepVersions({ agent: "1.0.0", cpus: 4, nvidiaSmi: "/nonexistent/nvidia-smi", python: interpreter(at, script), cacheFile: join(at, "versions.json"), environment: { PATH: process.env["PATH"] }, answered: () => say() });
   onTestFinished(() => versions.close());
   return { versions, answered: said.then(() => versions.current()) };
 }

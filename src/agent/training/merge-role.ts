@@ -1,0 +1,57 @@
+// Merge stages: a training checkpoint, cut into shards, becomes a Hugging Face folder.
+
+import { statSync } from "node:fs";
+import { dirname, isAbsolute, join } from "node:path";
+import { mergeParamsSchema } from "../../domain/training/merge-params.js";
+import type { AttemptHost } from "../attempt/attempt-host.js";
+import { classifyExit } from "../attempt/exit-causes.js";
+import { failed, NeverStarted, NOTHING_TO_FOLLOW, type ProgramPlan, type ProgramRole } from "../attempt/program-role.js";
+import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-environment.js";
+import type { HeldAttempt } from "../journal/records.js";
+import { readLogTail } from "../telemetry/log-tailer.js";
+import { mergeInterpreter } from "./interpreter.js";
+import { exportCommand, exportedModel, keepModel } from "./model-export.js";
+import { readNote, type RunNote } from "./run-note.js";
+
+/** Throws NeverStarted. */
+export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean): ProgramRole {
+  const { assignment } = held;
+  const parsed = mergeParamsSchema.safeParse(assignment.params);
+  if (!parsed.success) throw unusableParams(parsed.error.issues);
+  const params = parsed.data;
+  refuseNul([params.checkpoint]);
+  const environment = stageEnvironment({}, held, host, resumed);
+  const running = (argv: readonly string[]): ProgramPlan => ({ argv, workingDirectory: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" }, stopSignal: null });
+
+  return {
+    phases: ["merge"], apart: false, graceMs: 30_000, secrets: environment.secrets,
+    async next(ended, status, { directory, redactor, environmentWith, say }) {
+      const model = exportedModel(directory);
+      if (ended === null) {
+        const checkpoint = params.checkpoint.replace(/\/+$/, "");
+        if (!isAbsolute(checkpoint) || statSync(checkpoint, { throwIfNoEntry: false })?.isDirectory() !== true) {
+          throw new NeverStarted(failed("FILE_NOT_FOUND", `params.checkpoint: there is no folder ${params.checkpoint} on this host.`, "Checkpoints are only on the host that trained: run both stages on one host (resources.labels), or on a shared file system."));
+        }
+        const training = noteOf(checkpoint);
+        const trainer = training?.trainer === "trl-dpo" ? "trl" : "verl";
+        const simulated = training?.simulated ?? false;
+        const python = simulated ? training!.python : await mergeInterpreter(params.python ?? host.python, trainer, environmentWith({}), say);
+        const { backend, lora } = params;
+        return { run: running(exportCommand({ python, checkpoint, backend, lora, trainer, loraAlpha: training?.loraAlpha ?? null, base: trainer === "trl" ? training!.model : null, simulated }, model)), phase: 0 };
+      }
+      if (status !== 0) {
+        const logTail = readLogTail(directory.logFile, redactor);
+        return { end: { kind: "FAILED", failure: { ...classifyExit(status as number, logTail), logTail: [...logTail] } } };
+      }
+      keepModel(directory, model);
+      return { end: { kind: "COMPLETED", outputs: { model } } };
+    },
+    recall: () => running([]),
+    follow: () => NOTHING_TO_FOLLOW,
+  };
+}
+
+/** What the training that left the checkpoint was, when it was one of this agent's: <attempt>/output/checkpoints/<step>. */
+function noteOf(checkpoint: string): RunNote | null {
+  return readNote({ planFile: join(dirname(dirname(dirname(checkpoint))), "plan.json") });
+}

@@ -1,0 +1,76 @@
+// What is being run, written into the attempt's directory before the launch: for an agent that takes over, for the judgement at the end, for later attempts of the stage.
+
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Trainer } from "../../domain/training/algorithms.js";
+import type { Outputs } from "../../domain/pipeline/state.js";
+import type { CheckpointExpectation } from "../../verl/output/checkpoint-layout.js";
+import type { AttemptDirectory } from "../attempt/attempt-directory.js";
+
+export interface RunNote {
+  /** See runIdentity. */
+  readonly identity: string;
+  readonly trainer: Trainer;
+  /** Words that start the interpreter. */
+  readonly python: readonly string[];
+  readonly argv: readonly string[];
+  readonly stopSignal: NodeJS.Signals | null;
+  /** Where its checkpoints lie. */
+  readonly checkpointDir: string;
+  readonly expectation: CheckpointExpectation;
+  /** Whether it saves at its last step. */
+  readonly savesLast: boolean;
+  /** Where it leaves drawn answers; null: it leaves none. */
+  readonly samplesDir: string | null;
+  /** verl's JSON-lines logger; null: it cannot be used. */
+  readonly loggerFile: string | null;
+  /** What it was resumed from. */
+  readonly resumed: { readonly step: number; readonly path: string } | null;
+  /** A stand-in runs in the trainer's place. */
+  readonly simulated: boolean;
+  /** The model it starts from, and the alpha of the adapter that it trains; null: none. */
+  readonly model: string;
+  readonly loraAlpha: number | null;
+  /** As far as params and data tell. */
+  readonly totalSteps: number | null;
+}
+
+/** Writes it whole, or not at all. */
+export function writeNote(directory: Pick<AttemptDirectory, "planFile">, note: RunNote): void {
+  writeWhole(directory.planFile, note);
+}
+
+/** Null: this attempt has none, or not one of ours. */
+export function readNote(directory: Pick<AttemptDirectory, "planFile">): RunNote | null {
+  return readJson<RunNote>(directory.planFile);
+}
+
+/** That the training of an attempt is over and was sound: what its outputs are, but for the exported model. */
+export interface TrainedNote {
+  readonly step: number;
+  readonly checkpoint: string | null;
+  readonly outputs: Outputs;
+}
+
+export function writeTrained(attemptRoot: string, trained: TrainedNote): void {
+  writeWhole(join(attemptRoot, TRAINED_FILE), trained);
+}
+
+export function readTrained(attemptRoot: string): TrainedNote | null {
+  return readJson<TrainedNote>(join(attemptRoot, TRAINED_FILE));
+}
+
+const TRAINED_FILE = "trained.json";
+
+function writeWhole(file: string, value: unknown): void {
+  writeFileSync(`${file}.new`, JSON.stringify(value), { mode: 0o600, flush: true });
+  renameSync(`${file}.new`, file);
+}
+
+function readJson<T>(file: string): T | null {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as T;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,83 @@
+// Train stages: the trainer as first program, the export of its last checkpoint as second one.
+//   T1. The trainer's exit code alone says nothing: the attempt has trained when judgeRun says so, and that is noted before anything follows.
+//   T2. What was trained is not trained again: a retry after a failed export begins with the export.
+
+import { trainParamsSchema } from "../../domain/training/train-params.js";
+import { readLogTail } from "../telemetry/log-tailer.js";
+import type { AttemptDirectory } from "../attempt/attempt-directory.js";
+import type { AttemptHost } from "../attempt/attempt-host.js";
+import { classifyExit } from "../attempt/exit-causes.js";
+import { failed, NOTHING_TO_FOLLOW, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "../attempt/program-role.js";
+import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-environment.js";
+import type { HeldAttempt } from "../journal/records.js";
+import { exportCommand, exportedModel, keepModel } from "./model-export.js";
+import { judgeEnd } from "./run-evidence.js";
+import { createRunFollower } from "./run-follower.js";
+import { readNote, readTrained, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
+import { planRun } from "./run-plan.js";
+import { removeTemporaryFolder } from "./temporary-folder.js";
+
+const TRAIN = 0;
+const EXPORT = 1;
+
+/** Throws NeverStarted. */
+export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: boolean): ProgramRole {
+  const { assignment } = held;
+  const parsed = trainParamsSchema.safeParse(assignment.params);
+  if (!parsed.success) throw unusableParams(parsed.error.issues);
+  const params = parsed.data;
+  const environment = stageEnvironment(params.env ?? {}, held, host, resumed);
+  refuseNul(Object.values(environment.variables));
+
+  const exportPlan = (note: RunNote, checkpoint: string, directory: AttemptDirectory): ProgramPlan => ({
+    argv: exportCommand({
+      python: note.python, checkpoint, trainer: note.trainer === "trl-dpo" ? "trl" : "verl", backend: note.expectation.backend, lora: "fold", loraAlpha: note.loraAlpha, base: note.trainer === "trl-dpo" ? note.model : null, simulated: note.simulated,
+    }, exportedModel(directory)),
+    workingDirectory: null, environment: environment.variables, stopSignal: null,
+  });
+  /** After the training: the export, or the end. */
+  const follows = (note: RunNote, trained: TrainedNote, directory: AttemptDirectory): RoleStep =>
+    (params.export === "last" && trained.checkpoint !== null ? { run: exportPlan(note, trained.checkpoint, directory), phase: EXPORT } : { end: { kind: "COMPLETED", outputs: trained.outputs } });
+
+  return {
+    phases: ["train", "export"], apart: true, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
+    async next(ended, status, context) {
+      const { directory } = context;
+      if (ended === null) {
+        const run = await planRun(params, held, environment.variables, host, context);
+        refuseNul(run.plan.argv);
+        return run.trained ? follows(run.note, readTrained(directory.root)!, directory) : { run: run.plan, phase: TRAIN };
+      }
+      if (status !== 0) return { end: badEnd(ended, status as number, context) };
+      if (assignment.rank > 0) return { end: { kind: "COMPLETED", outputs: {} } };
+      if (ended === TRAIN) {
+        const note = readNote(directory)!;
+        const { verdict, trained } = judgeEnd(note, directory);
+        if (verdict.kind === "unsound") return { end: failed(verdict.code, verdict.message, verdict.hint, readLogTail(directory.logFile, context.redactor), 0) };
+        writeTrained(directory.root, trained); // T1
+        return follows(note, trained, directory);
+      }
+      const model = exportedModel(directory);
+      keepModel(directory, model);
+      return { end: { kind: "COMPLETED", outputs: { ...readTrained(directory.root)?.outputs, model } } };
+    },
+    recall(phase, directory) {
+      const note = readNote(directory);
+      const checkpoint = readTrained(directory.root)?.checkpoint ?? null;
+      if (phase === EXPORT && note !== null && checkpoint !== null) return exportPlan(note, checkpoint, directory);
+      return { argv: note?.argv ?? [], workingDirectory: null, environment: {}, stopSignal: note?.stopSignal ?? null };
+    },
+    follow(phase, context) {
+      const note = readNote(context.directory);
+      return phase !== TRAIN || assignment.rank > 0 || note === null ? NOTHING_TO_FOLLOW : createRunFollower(note, held.training, context);
+    },
+    tidy: () => removeTemporaryFolder(assignment.attemptId),
+  };
+}
+
+function badEnd(ended: number, status: number, { directory, redactor }: RoleContext): ReturnType<typeof failed> {
+  const logTail = readLogTail(directory.logFile, redactor);
+  const failure = classifyExit(status, logTail);
+  const hint = ended === EXPORT ? `The training itself is done and its checkpoint is there: a retry only exports it again.${failure.hint === null ? "" : ` ${failure.hint}`}` : failure.hint;
+  return { kind: "FAILED", failure: { ...failure, hint, logTail: [...logTail] } };
+}

@@ -1,0 +1,176 @@
+"""A checkpoint of a training run as one Hugging Face folder that transformers loads.
+
+verl's checkpoints go through verl's own merger, which leaves a low-rank adapter beside the base weights, in some releases with an alpha of 0. Here the adapter is
+folded in with PEFT, its alpha taken from where it is known. The folder appears whole: it is made beside its place and renamed.
+
+A refusal is one line "export refused: ..." on standard error and exit code 1.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+
+def refuse(text: str) -> None:
+    print(f"export refused: {text}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def read_json(path: str):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def merge_with_verl(source: str, target: str, backend: str) -> None:
+    command = [sys.executable, "-m", "verl.model_merger", "merge", "--backend", backend, "--local_dir", source, "--target_dir", target]
+    environment = dict(os.environ)
+    if backend == "megatron":
+        if (read_json(os.path.join(source, "huggingface", "config.json")) or {}).get("tie_word_embeddings"):
+            command.append("--tie-word-embedding")
+        with socket.socket() as free:  # the merger's own port is a fixed one
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code != 0:
+        sys.exit(code if 0 < code < 128 else 1)
+
+
+def alpha_of(source: str, written: dict, given: "float | None") -> float:
+    """What verl's merger wrote, unless that is 0: then what the trainer left beside the weights, then what the stage says."""
+    if written.get("lora_alpha"):
+        return written["lora_alpha"]
+    for path in (os.path.join(source, "lora_adapter", "adapter_config.json"), os.path.join(source, "lora_train_meta.json")):
+        alpha = (read_json(path) or {}).get("lora_alpha")
+        if alpha:
+            return alpha
+    if given is None:
+        refuse(f"nothing beside {source} tells the alpha of the low-rank adapter")
+    return given
+
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".safetensors.index.json", ".bin.index.json")
+
+
+def copy_around(source: str, target: str) -> None:
+    """Everything that is no weight: configuration of generation, tokenizer, chat template."""
+    for name in sorted(os.listdir(source)):
+        path = os.path.join(source, name)
+        if os.path.isfile(path) and not name.endswith(WEIGHTS) and name not in TRAINING_ONLY and not os.path.exists(os.path.join(target, name)):
+            shutil.copyfile(path, os.path.join(target, name))
+
+
+TRAINING_ONLY = {"trainer_state.json", "training_args.bin", "adapter_config.json", "README.md", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt"}
+
+
+def model_class(folder: str):
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder)
+    named = getattr(transformers, (config.architectures or [""])[0], None)
+    return named or transformers.AutoModelForCausalLM
+
+
+def fold(base: str, adapter: str, target: str) -> None:
+    import peft
+
+    model = model_class(base).from_pretrained(base, torch_dtype="auto")
+    before = sum(parameter.numel() for parameter in model.parameters())
+    folded = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+    after = sum(parameter.numel() for parameter in folded.parameters())
+    if before != after:
+        refuse(f"folding the adapter in changed the number of parameters from {before} to {after}")
+    folded.save_pretrained(target)
+    print(f"folded {adapter} into {base}", flush=True)
+
+
+def check(folder: str) -> None:
+    """Every weight that the model has is in the files (ties followed), by names alone."""
+    from accelerate import init_empty_weights
+    from safetensors import safe_open
+    from transformers import AutoConfig
+
+    names = set()
+    for name in os.listdir(folder):
+        if name.endswith(".safetensors"):
+            with safe_open(os.path.join(folder, name), framework="pt") as file:
+                names.update(file.keys())
+    if not names:
+        refuse(f"{folder} has no weights")
+    kind = model_class(folder)
+    make = getattr(kind, "_from_config", None) or kind.from_config
+    with init_empty_weights():
+        model = make(AutoConfig.from_pretrained(folder))
+    tied = set(getattr(model, "_tied_weights_keys", None) or [])
+    missing = sorted(name for name, _ in model.named_parameters() if name not in names and name not in tied)
+    if missing:
+        refuse(f"the model lacks {len(missing)} of its weights, {missing[0]} among them")
+
+
+def export_verl(arguments, aside: str) -> None:
+    merged = f"{aside}.merged"
+    shutil.rmtree(merged, ignore_errors=True)
+    merge_with_verl(arguments.source, merged, arguments.backend)
+    adapter = os.path.join(merged, "lora_adapter")
+    settings = read_json(os.path.join(adapter, "adapter_config.json"))
+    if settings is None:
+        os.rename(merged, aside)
+        return
+    settings["lora_alpha"] = alpha_of(arguments.source, settings, arguments.lora_alpha)
+    settings["base_model_name_or_path"] = merged if arguments.lora == "fold" else arguments.target
+    with open(os.path.join(adapter, "adapter_config.json"), "w", encoding="utf-8") as file:
+        json.dump(settings, file, ensure_ascii=False, indent=2)
+    if arguments.lora == "keep":
+        os.rename(merged, aside)
+        return
+    os.makedirs(aside)
+    fold(merged, adapter, aside)
+    copy_around(merged, aside)
+    shutil.rmtree(merged)
+
+
+def export_trl(arguments, aside: str) -> None:
+    os.makedirs(aside)
+    adapter = read_json(os.path.join(arguments.source, "adapter_config.json"))
+    if adapter is not None and arguments.lora == "fold":
+        base = arguments.base or adapter.get("base_model_name_or_path")
+        fold(base, arguments.source, aside)
+        copy_around(arguments.source, aside)
+        return
+    for name in sorted(os.listdir(arguments.source)):
+        path = os.path.join(arguments.source, name)
+        if os.path.isfile(path) and (name not in TRAINING_ONLY or name == "adapter_config.json") and not name.startswith("rng_state"):
+            try:
+                os.link(path, os.path.join(aside, name))  # no second copy on the disk; deleting one leaves the other
+            except OSError:
+                shutil.copyfile(path, os.path.join(aside, name))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trainer", choices=["verl", "trl"], required=True)
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--backend", choices=["fsdp", "megatron"], default="fsdp")
+    parser.add_argument("--lora", choices=["fold", "keep"], default="fold")
+    parser.add_argument("--lora-alpha", type=float, default=None)
+    parser.add_argument("--base", default=None)
+    arguments = parser.parse_args()
+    aside = f"{arguments.target}.making"
+    shutil.rmtree(aside, ignore_errors=True)
+    (export_verl if arguments.trainer == "verl" else export_trl)(arguments, aside)
+    if arguments.lora == "fold":
+        check(aside)
+    shutil.rmtree(arguments.target, ignore_errors=True)
+    os.rename(aside, arguments.target)
+    print(f"exported {arguments.source} to {arguments.target}", flush=True)
+
+
+main()
