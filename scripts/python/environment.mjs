@@ -1,10 +1,11 @@
 // A Python virtual environment from one of the pinned requirement files beside this script, kept in a cache and made when it is not there.
-//   node scripts/python/environment.mjs data|verl            makes it if need be; prints the path of its python
-//   node scripts/python/environment.mjs data|verl --check    only looks
+//   node scripts/python/environment.mjs NAME            makes it if need be; prints the path of its python
+//   node scripts/python/environment.mjs NAME --check    only looks
 // Exit codes: 0 it is there; 2 wrong usage; 3 it is not there, or cannot be made (the reason on stderr).
 //   V1. The folder's name carries a hash of requirements, interpreter and platform: changed pins never meet an old environment.
 //   V2. It is made aside, tried by importing what it is for, and renamed: an interrupted making is never used, and the next one clears it away.
 //   V3. Makers that run at once do not disturb each other: the first to finish stays.
+//   V4. A file may name another one as its base: what it does not pin itself is found in that environment, which is made first. Two releases then share one torch.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { accessSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
@@ -15,7 +16,7 @@ import { fileURLToPath } from "node:url";
 const ABANDONED_MS = 86_400_000;
 const INTERPRETERS = ["python3", "python3.12", "python3.11", "python3.13", "python3.10", "python"];
 const here = fileURLToPath(new URL(".", import.meta.url));
-const names = readdirSync(here).flatMap((file) => /^requirements-(.+)\.txt$/.exec(file)?.[1] ?? []);
+const names = readdirSync(here).flatMap((file) => /^requirements-(.+)\.txt$/.exec(file)?.[1] ?? []).sort();
 
 class CannotBeMade extends Error {}
 
@@ -31,7 +32,7 @@ function readRequirements(name) {
   const text = readFileSync(file, "utf8");
   const said = (field) => new RegExp(`^# ${field}: (.+)$`, "m").exec(text)?.[1] ?? "";
   const [oldest, newest] = said("python").split(" - ").map((version) => Number(version.split(".")[1]));
-  return { name, file, text, oldest, newest, megabytes: Number(said("megabytes")), imports: said("imports"), setuptools: /^setuptools==\S+/m.exec(text)?.[0] ?? null };
+  return { name, file, text, oldest, newest, megabytes: Number(said("megabytes")), base: said("base"), imports: said("imports"), setuptools: /^setuptools==\S+/m.exec(text)?.[0] ?? null };
 }
 
 /** The first interpreter on PATH (or TRAINYARD_PYTHON) that the pins fit and that can make virtual environments. */
@@ -56,9 +57,10 @@ function cleanEnvironment(extra = {}) {
 }
 
 const pythonOf = (folder) => join(folder, "bin", "python");
+const sitePackages = (folder, { version }) => join(folder, "lib", `python${version.split(".").slice(0, 2).join(".")}`, "site-packages");
 const say = (text) => void process.stderr.write(`${text}\n`);
 
-async function makeEnvironment(requirements, interpreter, folder) {
+async function makeEnvironment(requirements, interpreter, folder, base) {
   const cache = cacheFolder();
   mkdirSync(cache, { recursive: true });
   removeAbandoned(cache);
@@ -74,6 +76,7 @@ async function makeEnvironment(requirements, interpreter, folder) {
     // The one source package is built by the pinned setuptools, not by whatever is newest today.
     if (requirements.setuptools !== null) await step("installing setuptools", pythonOf(aside), [...pip, requirements.setuptools]);
     await step("installing the packages", pythonOf(aside), [...pip, "--no-build-isolation", "-r", requirements.file]);
+    if (base !== null) writeFileSync(join(sitePackages(aside, interpreter), "base.pth"), `${sitePackages(base, interpreter)}\n`); // V4, after pip, which would take the base's packages for its own
     say(`  installed after ${seconds(begun)} s`);
     await step("importing what it is for", pythonOf(aside), ["-W", "ignore", "-c", `import ${requirements.imports}`]);
     rmSync(join(aside, "tmp"), { recursive: true, force: true });
@@ -153,6 +156,21 @@ function isRunning(pid) {
 
 const seconds = (begun) => Math.round((performance.now() - begun) / 1_000);
 
+/** The folder of an environment, made if need be and allowed; after that of its base (V4). */
+async function provide(name, mayMake) {
+  const requirements = readRequirements(name);
+  const base = requirements.base === "" ? null : await provide(requirements.base, mayMake);
+  const interpreter = findInterpreter(requirements);
+  const hash = createHash("sha256").update([requirements.text, interpreter.version, interpreter.platform, ...(base === null ? [] : [base])].join("\0")).digest("hex").slice(0, 16); // V1
+  const folder = join(cacheFolder(), `${name}-${hash}`);
+  if (!existsSync(pythonOf(folder))) {
+    if (!mayMake) throw new CannotBeMade(`it has not been made yet. \`node scripts/python/environment.mjs ${name}\` makes it (${requirements.megabytes} MB, packages from the Python package index).`);
+    await makeEnvironment(requirements, interpreter, folder, base);
+  }
+  accessSync(pythonOf(folder));
+  return folder;
+}
+
 async function main() {
   const [name, ...rest] = process.argv.slice(2);
   if (!names.includes(name) || rest.some((argument) => argument !== "--check")) {
@@ -160,16 +178,7 @@ async function main() {
     return 2;
   }
   try {
-    const requirements = readRequirements(name);
-    const interpreter = findInterpreter(requirements);
-    const hash = createHash("sha256").update([requirements.text, interpreter.version, interpreter.platform].join("\0")).digest("hex").slice(0, 16); // V1
-    const folder = join(cacheFolder(), `${name}-${hash}`);
-    if (!existsSync(pythonOf(folder))) {
-      if (rest.includes("--check")) throw new CannotBeMade(`it has not been made yet. \`node scripts/python/environment.mjs ${name}\` makes it (${requirements.megabytes} MB, packages from the Python package index).`);
-      await makeEnvironment(requirements, interpreter, folder);
-    }
-    accessSync(pythonOf(folder));
-    process.stdout.write(`${pythonOf(folder)}\n`);
+    process.stdout.write(`${pythonOf(await provide(name, !rest.includes("--check")))}\n`);
     return 0;
   } catch (error) {
     say(`NO PYTHON ENVIRONMENT "${name}": ${error instanceof CannotBeMade ? error.message : `${error.message}${error.code === "EACCES" ? " Name another folder in TRAINYARD_PYTHON_CACHE." : ""}`}`);
