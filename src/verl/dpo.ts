@@ -1,6 +1,9 @@
 // Direct preference optimisation through TRL (`trl dpo`): verl has no offline DPO in any release, and this does not pretend otherwise.
 //   D1. TRL takes a folder of Parquet files named by split: the agent links the stage's files into one (`dataFolder`).
+//   D2. What is started is the program behind `trl dpo` and not that command, which drops --num_processes in some releases and is no module in others.
+//   D3. That program goes on from a checkpoint only through a file of ours: before TRL 1.0 it reads --resume_from_checkpoint and begins anew (decision 0011).
 
+import { packagePath } from "../package-root.js";
 import type { TrainParams } from "../domain/training/train-params.js";
 import type { LaunchContext } from "./launch-context.js";
 
@@ -18,8 +21,15 @@ export function accumulation(params: TrainParams, gpus: number): number {
   return Math.max(1, Math.round((params.batchSize ?? DPO_DEFAULTS.batchSize) / ((params.microBatchSize ?? DPO_DEFAULTS.microBatchSize) * Math.max(1, gpus))));
 }
 
-/** The argv of `trl dpo`. The user's overrides are arguments of TRL, by name. */
+/** The argv of a training. */
 export function dpoCommand(params: TrainParams, context: DpoContext): readonly string[] {
+  const program = context.resumeFrom === null ? ["-m", "trl.scripts.dpo"] : [packagePath("src", "verl", "python", "resume_dpo.py")]; // D2, D3
+  const launcher = context.gpusPerNode > 1 ? ["-m", "accelerate.commands.launch", "--num_processes", String(context.gpusPerNode)] : [];
+  return [...context.python, ...launcher, ...program, ...dpoArguments(params, context)];
+}
+
+/** What TRL is told. The user's overrides are arguments of TRL, by name. */
+export function dpoArguments(params: TrainParams, context: DpoContext): readonly string[] {
   const flags = new Map<string, string | number | boolean>([
     ["model_name_or_path", params.model], ["dataset_name", context.dataFolder], ["output_dir", context.checkpointDir],
     ["learning_rate", params.learningRate ?? (params.lora === undefined ? DPO_DEFAULTS.learningRate : DPO_DEFAULTS.loraLearningRate)], ["beta", params.beta ?? DPO_DEFAULTS.beta],
@@ -41,8 +51,7 @@ export function dpoCommand(params: TrainParams, context: DpoContext): readonly s
   }
   if (context.resumeFrom !== null) flags.set("resume_from_checkpoint", context.resumeFrom);
   for (const [key, value] of Object.entries(params.overrides)) flags.set(key, Array.isArray(value) ? value.join(" ") : typeof value === "boolean" || typeof value === "number" ? value : String(value));
-  const processes = context.gpusPerNode > 1 ? ["--num_processes", String(context.gpusPerNode)] : [];
-  return [...context.python, "-m", "trl.cli", "dpo", ...processes, ...[...flags].flatMap(([flag, value]) => argument(flag, value))];
+  return [...flags].flatMap(([flag, value]) => argument(flag, value));
 }
 
 /** Several words of one flag are several arguments. */
