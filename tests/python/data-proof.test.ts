@@ -118,7 +118,7 @@ describe.skipIf(verl === null)("loaded for training", () => {
   let trl: Record<"preference" | "preferenceText", LoadedByTrl>;
   beforeAll(async () => {
     const model = join(folder, "model");
-    await runPython(verl!, "tiny_model.py", [model]);
+    await runPython(verl!, "../../examples/verl-on-cpu/tiny_model.py", [model]);
     loaded = await runPython(verl!, "load_by_verl.py", [model, stages.sft.train, stages.rl.train, stages.scored.train]);
     const cases = join(folder, "trl-cases.json");
     writeFileSync(cases, JSON.stringify({ preference: filesOf(stages.preference), preferenceText: filesOf(stages.preferenceText) }));

@@ -1,8 +1,10 @@
-"""Makes what training on a processor needs, from nothing: a byte-level BPE tokenizer with a ChatML template and a randomly initialised Qwen2 of some 60,000 parameters.
+"""Makes what training on a processor needs, from nothing: a byte-level BPE tokenizer with a ChatML template and a randomly initialised Qwen2 of some 50,000 parameters.
 
-usage: tiny_model.py FOLDER. Prints {} when it is done.
+usage: tiny_model.py [FOLDER]. Prints {} when it is done. As a stage of a pipeline it needs no folder and leaves `model` in its outputs.
 """
 
+import json
+import os
 import sys
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -41,8 +43,11 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
 
 
 if __name__ == "__main__":
-    folder = sys.argv[1]
+    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.environ["TRAINYARD_OUTPUT_DIR"], "model")
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(folder)
     make_model(tokenizer).save_pretrained(folder)
+    if "TRAINYARD_OUTPUTS_FILE" in os.environ:
+        with open(os.environ["TRAINYARD_OUTPUTS_FILE"], "w", encoding="utf-8") as file:
+            json.dump({"model": folder}, file)
     print("{}")
