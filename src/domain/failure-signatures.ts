@@ -81,13 +81,13 @@ export const FAILURE_SIGNATURES: readonly FailureSignature[] = [
   },
   {
     cause: "MODEL_ACCESS",
-    lines: [/GatedRepoError/, /RepositoryNotFoundError/, /401 Client Error.*huggingface/i, /403 Client Error.*huggingface/i, /is not a local folder and is not a valid model identifier/, /LocalEntryNotFoundError/, /couldn't connect to 'https:\/\/huggingface\.co'/i],
+    lines: [/GatedRepoError/, /RepositoryNotFoundError/, /401 Client Error.*huggingface/i, /403 Client Error.*huggingface/i, /is not a local folder and is not a valid model identifier/, /LocalEntryNotFoundError/, /HFValidationError: Repo id must/, /couldn't connect to 'https:\/\/huggingface\.co'/i],
     suggestion: "The model could not be fetched. Check its name, accept its licence and pass a token as a secret, or download it beforehand and name the local folder (with HF_HUB_OFFLINE=1).",
   },
   {
     cause: "CHECKPOINT_MISMATCH",
-    lines: [/size mismatch for [\w.]+: copying a param/, /Error\(s\) in loading state_dict/, /(PytorchStreamReader failed|invalid header or archive is corrupted)/, /SafetensorError|safetensors_rust\.\w+/, /Missing key\(s\) in state_dict/],
-    suggestion: "The checkpoint does not fit the model, or is damaged or incomplete. Resume from an older one, and check that the model, its size and the number of GPUs are those it was written with.",
+    lines: [/size mismatch for [\w.]+: copying a param/, /Error\(s\) in loading state_dict/, /(PytorchStreamReader failed|invalid header or archive is corrupted)/, /SafetensorError|safetensors_rust\.\w+/, /Missing key\(s\) in state_dict/, /No such file or directory: '[^']*_world_size_\d+_rank_\d+\.pt'/, /State doesn't contain key '_\w+' expected for (single process|multiprocess)/i],
+    suggestion: "The checkpoint does not fit the model or the run, or is damaged or incomplete. Resume from an older one, and check that the model, its size, the number of GPUs and whether the data loader has workers (data.num_workers) are those it was written with.",
   },
   {
     cause: "CONFIGURATION",
