@@ -471,6 +471,7 @@ CREATE TABLE training_jobs (
   CONSTRAINT training_jobs_stage_id_fkey FOREIGN KEY (stage_id) REFERENCES stages(id) ON DELETE CASCADE
 );
 CREATE INDEX training_jobs_by_age ON training_jobs USING btree (created_at DESC, stage_id DESC);
+CREATE INDEX training_jobs_by_pipeline ON training_jobs USING btree (pipeline_id);
 
 CREATE TABLE uploads (
   id text COLLATE "C" NOT NULL,

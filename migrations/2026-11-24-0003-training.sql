@@ -12,6 +12,7 @@ create table training_jobs (
   created_at timestamptz not null
 );
 create index training_jobs_by_age on training_jobs (created_at desc, stage_id desc);
+create index training_jobs_by_pipeline on training_jobs (pipeline_id);
 
 -- Train stages of before this table.
 insert into training_jobs (stage_id, pipeline_id, algorithm, model, simulated, created_at)

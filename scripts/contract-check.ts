@@ -10,11 +10,6 @@ const fields = (...names: string[]) => names.map((name) => `FIELD_REMOVED: ${nam
 
 /** What graphql-js says about each missing part, by the work it comes with. */
 export const AWAITED: Readonly<Record<string, readonly string[]>> = {
-  "training jobs": [
-    ...types("TrainingJob", "TrainingJobConnection", "TrainingJobEdge", "CreateTrainingJobInput", "CreateTrainingJobPayload", "CreateTrainingJobResult"),
-    ...fields("Stage.trainingJob", "Query.trainingJob", "Query.trainingJobs", "Mutation.createTrainingJob", "Subscription.jobMetrics"),
-  ],
-  "training health": types("Anomaly", "AnomalyKind", "AnomalySeverity"),
   "SSH hosts": [
     ...types("SshHost", "AddSshHostInput", "SshHostPayload", "SshHostResult", "SshCheckPayload", "SshCheckResult"),
     ...fields("Query.sshHosts", "Mutation.addSshHost", "Mutation.checkSshHost", "Mutation.removeSshHost"),

@@ -101,10 +101,13 @@ export function readAnomalies(db: Db, ids: readonly AnomalyId[]): Promise<Anomal
   return selectAnomalies(db).where(sql<boolean>`id = any(${ids}::text[])`).execute();
 }
 
+/** Anomalies of one stage that are listed. */
+const MOST_LISTED = 1_000;
+
 /** Of these stages, oldest first; of each at most the newest `limit`. */
-export async function listAnomalies(db: Db, stageIds: readonly StageId[], limit = 1_000): Promise<AnomalyRow[]> {
-  const rows = await selectAnomalies(db).where(sql<boolean>`stage_id = any(${stageIds}::text[])`).orderBy("position", "desc").limit(limit * stageIds.length).execute();
-  return rows.reverse();
+export async function listAnomalies(db: Db, stageIds: readonly StageId[], limit = MOST_LISTED): Promise<AnomalyRow[]> {
+  return selectAnomalies(db).where("position", "in", sql<number>`(select n.position from unnest(${stageIds}::text[]) k (id)
+    cross join lateral (select a.position from anomalies a where a.stage_id = k.id order by a.position desc limit ${limit}::int) n)`).orderBy("position").execute();
 }
 
 /** Of a pipeline after a position, in order. */

@@ -38,14 +38,16 @@ export interface JobsQuery {
   /** Null: any. */
   readonly status: readonly StageStatus[] | null;
   readonly algorithm: Algorithm | null;
+  readonly pipelineId: PipelineId | null;
 }
 
 /** Jobs between two places of the list that goes from the newest to the oldest. */
-export function listJobs(db: Db, { limit, forward, after, before, status, algorithm }: JobsQuery): Promise<ListedJob[]> {
+export function listJobs(db: Db, { limit, forward, after, before, status, algorithm, pipelineId }: JobsQuery): Promise<ListedJob[]> {
   const way = forward ? "desc" : "asc";
   let query = db.selectFrom("training_jobs").select(COLUMNS).select([ID, sql<string>`(extract(epoch from training_jobs.created_at) * 1000000)::bigint::text`.as("createdMicros")])
     .orderBy("training_jobs.created_at", way).orderBy("training_jobs.stage_id", way).limit(limit);
   if (algorithm !== null) query = query.where("training_jobs.algorithm", "=", algorithm);
+  if (pipelineId !== null) query = query.where("training_jobs.pipeline_id", "=", pipelineId);
   if (status !== null) query = query.where(sql<boolean>`exists (select 1 from stages s where s.id = training_jobs.stage_id and s.status = any(${status}::text[]))`);
   if (after !== null) query = query.where(sql<boolean>`(training_jobs.created_at, training_jobs.stage_id) < (${momentOf(after)}, ${after[1]})`);
   if (before !== null) query = query.where(sql<boolean>`(training_jobs.created_at, training_jobs.stage_id) > (${momentOf(before)}, ${before[1]})`);

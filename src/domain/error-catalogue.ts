@@ -112,6 +112,7 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
 
   REQUEST_ID_REUSED: { meaning: "The request id was used before, for a different request.", action: "Choose a new id for a new request; repeat an id only with the same one." },
   CHECKPOINT_PINNED: { meaning: "A pinned checkpoint is not deleted.", action: "Unpin it first." },
+  SCRIPT_NOT_KNOWN: { meaning: "The script of a training job hangs on an output that is not there, or on params that this version does not read.", action: "Ask again when the stage that the message names has completed." },
   CHECKPOINT_GONE: { meaning: "The checkpoint is deleted, or is being deleted by its agent.", action: "Choose another one of the stage." },
 
   FILE_CHANGED: { meaning: "The file was changed while it was read, or is not what was uploaded.", action: "Register it again when whoever writes it has finished." },

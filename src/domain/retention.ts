@@ -91,13 +91,22 @@ export function bestFirst<C extends KeptCheckpoint>(checkpoints: readonly C[], m
 /** Losses on data that was held out, then any loss. */
 const HELD_OUT = /(^|[^a-z])(val|valid|validation|eval|evaluation|test|held_?out|dev)([^a-z].*)?loss$/i;
 const LOSS = /(^|[^a-z])loss$/i;
+/** What verl validates in reinforcement learning (the mean over so many answers), and what it draws while training. Policy losses say nothing there. */
+const VALIDATED_REWARD = /^val-core\/.+\/mean@\d+$/;
+const DRAWN_REWARD = /^critic\/(score|rewards)\/mean$/;
 
-/** The metric that tells good from bad when nobody has said: the lowest held-out loss (val/loss, eval_loss, …), else the lowest loss; of several the first in the alphabet
- *  that has a finite value. Null: there is no loss, and nothing is best. By the alphabet and not by number, so that deleting some never changes the choice (R4). */
+/** Which metrics tell good from bad when nobody has said, the better ones first. */
+const TELLING: readonly (readonly [name: RegExp, mode: MetricMode])[] = [[HELD_OUT, "min"], [VALIDATED_REWARD, "max"], [DRAWN_REWARD, "max"], [LOSS, "min"]];
+
+/** The metric that tells good from bad when nobody has said: the lowest held-out loss (val/loss, eval_loss, …), else the highest reward, else the lowest loss; of several the first
+ *  in the alphabet that has a finite value. Null: there is none, and nothing is best. By the alphabet and not by number, so that deleting some never changes the choice (R4). */
 export function defaultMetric(checkpoints: readonly Pick<KeptCheckpoint, "metrics">[]): { metric: string; mode: MetricMode } | null {
   const names = [...new Set(checkpoints.flatMap(({ metrics }) => Object.keys(metrics).filter((name) => Number.isFinite(metrics[name]))))].sort();
-  const metric = names.find((name) => HELD_OUT.test(name)) ?? names.find((name) => LOSS.test(name));
-  return metric === undefined ? null : { metric, mode: "min" };
+  for (const [pattern, mode] of TELLING) {
+    const metric = names.find((name) => pattern.test(name));
+    if (metric !== undefined) return { metric, mode };
+  }
+  return null;
 }
 
 /** Whether a path in use is the checkpoint, lies within it, or is a folder around it. */

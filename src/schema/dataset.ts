@@ -15,25 +15,7 @@ import { audited } from "./mutation.js";
 import { Node, nodeKind } from "./node.js";
 import { decodeListCursor, encodeListCursor, pageOf, PageInfo, pageSize, readPageArgs, type ConnectionShape } from "./paging.js";
 import { Stage } from "./stage.js";
-
-const ALGORITHMS = ["SFT", "PPO", "GRPO", "DPO", "GSPO", "DAPO", "RLOO", "REMAX", "REINFORCE_PLUS_PLUS"] as const;
-type Algorithm = (typeof ALGORITHMS)[number];
-
-export const TrainingAlgorithm = builder.enumType("TrainingAlgorithm", {
-  description: "How a model is trained. SFT learns answers; DPO learns from pairs of a better and a worse answer; the others are reinforcement learning on prompts with a reward.",
-  values: ALGORITHMS,
-});
-
-/** What each task's columns serve. */
-const SUITABLE: Readonly<Record<DataTask, readonly Algorithm[]>> = {
-  sft: ["SFT"], rl: ["PPO", "GRPO", "GSPO", "DAPO", "RLOO", "REMAX", "REINFORCE_PLUS_PLUS"], preference: ["DPO"],
-};
-
-/** Algorithms that data with columns for these tasks can train, in the order of the enum. */
-export function algorithmsFor(tasks: readonly DataTask[]): Algorithm[] {
-  const found = new Set(tasks.flatMap((task) => SUITABLE[task]));
-  return ALGORITHMS.filter((algorithm) => found.has(algorithm));
-}
+import { algorithmsFor, TrainingAlgorithm } from "./training-algorithm.js";
 
 const DataTaskType = builder.enumType("DataTask", {
   description: "What columns are laid out for. SFT: messages. RL: prompt, data_source, ability, reward_model, extra_info as verl reads them. PREFERENCE: prompt, chosen, rejected as TRL reads them.",

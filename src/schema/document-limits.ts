@@ -27,13 +27,14 @@ const LIST_SIZES: Readonly<Record<string, number>> = {
   "Pipeline.stages": 20, "Pipeline.layers": 1, "Stage.attempts": 2, "Stage.metrics": 5, "Stage.checkpoints": 5, "Stage.evaluations": 2, "Stage.dependsOn": 1, "Stage.waitReasons": 1,
   "MetricSeries.points": 1, "StageError.logTail": 1, "Attempt.command": 1, "Agent.queues": 4, "Agent.pools": 2, "Agent.gpus": 8, "Agent.running": 4, "Query.agents": 20, "Query.queues": 10,
   "PipelineConnection.edges": 1, "AuditConnection.edges": 1,
+  "TrainingJobConnection.edges": 1, "TrainingJob.metrics": 5, "TrainingJob.checkpoints": 5, "TrainingJob.evaluations": 2, "TrainingJob.anomalies": 5, "MemoryEstimate.parts": 5, "SampleConnection.edges": 1, "TrainingJob.sampleSets": 20,
   "DatasetConnection.edges": 1, "Dataset.columns": 20, "Dataset.suitableFor": 5, "Dataset.tasks": 1, "Dataset.files": 3, "Dataset.readBy": 5, "Stage.datasetsMade": 2, "Stage.datasetsRead": 2,
 };
 const DEFAULT_LIST = 10;
 /** Fields without fields below them that cost more than one. */
-const LEAF_PRICES: Readonly<Record<string, number>> = { "Stage.waitReasons": 5, "Stage.metricNames": 5, "Pipeline.spec": 20, "Pipeline.layers": 20, "Dataset.preview": 400, "Dataset.statistics": 20 };
+const LEAF_PRICES: Readonly<Record<string, number>> = { "Stage.waitReasons": 5, "Stage.metricNames": 5, "TrainingJob.metricNames": 5, "TrainingJob.script": 50, "Pipeline.spec": 20, "Pipeline.layers": 20, "Dataset.preview": 400, "Dataset.statistics": 20 };
 /** Fields that take `first` or `last`, and what they give when neither is there. */
-const PAGE_SIZES: Readonly<Record<string, number>> = { "Query.pipelines": 50, "Query.audit": 50, "Query.events": 100, "Pipeline.events": 100, "Query.datasets": 50, "Dataset.versions": 20 };
+const PAGE_SIZES: Readonly<Record<string, number>> = { "Query.pipelines": 50, "Query.audit": 50, "Query.events": 100, "Pipeline.events": 100, "Query.datasets": 50, "Query.trainingJobs": 50, "TrainingJob.samples": 20, "Dataset.versions": 20 };
 /** Points of a series are cheap: this many cost as much as one field. */
 const POINTS_PER_FIELD = 20;
 const DEFAULT_POINTS = 1_000;

@@ -3,15 +3,22 @@
 
 import DataLoader from "dataloader";
 import { sql, type ReferenceExpression, type Selectable } from "kysely";
+import { knownHosts } from "../actors/preflight/training-preflight.js";
+import type { KnownHost } from "../actors/preflight/stage-preflight.js";
+import { listAnomalies, readAnomalies, type AnomalyRow } from "../db/anomalies.js";
 import type { Db } from "../db/database.js";
 import { findDataset, readDatasets, readFiles, readMade, readRead, readReaders, readStatistics, type DatasetFile, type DatasetRow } from "../db/datasets.js";
-import { listCheckpoints, readCheckpoints, type CheckpointRow } from "../db/telemetry/checkpoints.js";
+import { listCheckpoints, readCheckpoints, readScores, type CheckpointRow } from "../db/telemetry/checkpoints.js";
 import { listEvaluations, readEvaluations, type EvaluationRow } from "../db/telemetry/evaluations.js";
+import { readMetricNamesOf, readMetricsOf, type MetricSeries, type MetricsQuery } from "../db/telemetry/metrics.js";
+import { listSampleSets, readSamplePages, type SamplePage, type SampleRow, type SampleSet } from "../db/telemetry/samples.js";
 import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
 import type { Database } from "../db/tables.js";
+import { readJobs, type TrainingJobRow } from "../db/training-jobs.js";
 import { parseDatasetRef, type DatasetStatistics } from "../domain/data/dataset.js";
-import type { AgentId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, StageId } from "../domain/ids.js";
+import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, StageId } from "../domain/ids.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
+import type { Json } from "../domain/pipeline/state.js";
 
 /** A pipeline without its specification, which may be large and is loaded when asked for. */
 export type PipelineRow = Omit<Selectable<Database["pipelines"]>, "spec">;
@@ -60,8 +67,39 @@ export function createLoaders({ db }: { readonly db: Db }) {
       (ids) => db.selectFrom("gpu_holds").select(["agent_id as agentId", "gpu_index as gpuIndex", "attempt_id as attemptId"]).where(anyOf("agent_id", ids)).execute(), (row) => row.agentId),
     checkpoint: one<CheckpointId, CheckpointRow>((ids) => readCheckpoints(db, ids), (row) => row.id),
     evaluation: one<EvaluationId, EvaluationRow>((ids) => readEvaluations(db, ids), (row) => row.id),
+    /** Scores of a checkpoint's evaluations, the newest of each name. */
+    scoresOf: new DataLoader<CheckpointId, Readonly<Record<string, Json>>>(async (ids) => {
+      const found = await readScores(db, ids);
+      return ids.map((id) => found.get(id) ?? {});
+    }),
     checkpointsOf: many<StageId, CheckpointRow>((ids) => listCheckpoints(db, ids), (row) => row.stageId),
     evaluationsOf: many<StageId, EvaluationRow>((ids) => listEvaluations(db, ids), (row) => row.stageId),
+    metricNamesOf: new DataLoader<StageId, readonly string[]>(async (ids) => {
+      const found = await readMetricNamesOf(db, ids);
+      return ids.map((id) => found.get(id) ?? []);
+    }),
+    /** Series of many stages, by what is asked of them: usually all are asked the same. */
+    metricsOf: new DataLoader<MetricsQuery, readonly MetricSeries[], string>(async (queries) => {
+      const byQuestion = new Map<string, { query: Omit<MetricsQuery, "stageId">; stageIds: StageId[] }>();
+      for (const { stageId, ...query } of queries) {
+        const group = byQuestion.get(JSON.stringify(query));
+        if (group === undefined) byQuestion.set(JSON.stringify(query), { query, stageIds: [stageId] });
+        else group.stageIds.push(stageId);
+      }
+      const found = new Map(await Promise.all([...byQuestion].map(async ([key, { query, stageIds }]) => [key, await readMetricsOf(db, stageIds, query)] as const)));
+      return queries.map(({ stageId, ...query }) => found.get(JSON.stringify(query))!.get(stageId) ?? []);
+    }, { cacheKeyFn: (query) => JSON.stringify(query) }),
+    /** Training jobs by their stages; null for a stage that is no training. */
+    jobOf: one<StageId, TrainingJobRow>((ids) => readJobs(db, ids), (row) => row.stageId),
+    anomaly: one<AnomalyId, AnomalyRow>((ids) => readAnomalies(db, ids), (row) => row.id),
+    anomaliesOf: many<StageId, AnomalyRow>((ids) => listAnomalies(db, ids), (row) => row.stageId),
+    samplePage: new DataLoader<SamplePage, readonly SampleRow[], string>((pages) => readSamplePages(db, pages), { cacheKeyFn: (page) => JSON.stringify(page) }),
+    sampleSetsOf: many<StageId, SampleSet>((ids) => listSampleSets(db, ids), (set) => set.stageId),
+    /** Hosts that agents told of; asked for once. */
+    hosts: new DataLoader<"all", readonly KnownHost[]>(async (keys) => {
+      const hosts = await knownHosts(db);
+      return keys.map(() => hosts);
+    }),
     dataset: one<DatasetId, DatasetRow>((ids) => readDatasets(db, ids), (row) => row.id),
     /** By what somebody wrote (parseDatasetRef), the newest version made until then where none is named. */
     datasetByRef: new DataLoader<{ ref: string; at: Date }, DatasetRow | null, string>(

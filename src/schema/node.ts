@@ -5,7 +5,9 @@ import { builder } from "./builder.js";
 import type { Context } from "./context.js";
 
 /** Kind of id → type. */
-const TYPE_OF_KIND: Readonly<Record<string, string>> = { pip: "Pipeline", stg: "Stage", att: "Attempt", agt: "Agent", ckp: "Checkpoint", evl: "Evaluation", dst: "Dataset" };
+const TYPE_OF_KIND: Readonly<Record<string, string>> = {
+  pip: "Pipeline", stg: "Stage", att: "Attempt", agt: "Agent", ckp: "Checkpoint", evl: "Evaluation", dst: "Dataset", job: "TrainingJob", ano: "Anomaly",
+};
 
 export interface NodeShape { readonly id: string }
 

@@ -6,16 +6,16 @@ import type { NeededRole } from "../access/roles.js";
 /** Least role → fields, separated by spaces, by type. */
 export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
   Query: {
-    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset datasetDiff validatePipeline",
+    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs",
     admin: "tokens audit",
   },
   Mutation: {
     operator:
       "submitPipeline cancelPipeline pausePipeline resumePipeline retryPipeline retryStage cancelStage approveStage forkPipeline " +
-      "drainAgent undrainAgent pinCheckpoint unpinCheckpoint deleteCheckpoint registerDataset",
+      "drainAgent undrainAgent pinCheckpoint unpinCheckpoint deleteCheckpoint registerDataset createTrainingJob",
     admin: "createToken revokeToken",
   },
-  Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs" },
+  Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs jobMetrics anomalies" },
 
   Viewer: { viewer: "tokenId name role expiresAt" },
   Pipeline: { viewer: "id name status labels spec stages stage stageCounts layers events head forkedFrom error createdBy createdAt startedAt finishedAt" },
@@ -25,7 +25,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   Stage: {
     viewer:
       "id name kind status pipeline dependsOn queue priority params outputs attempts waitReasons progress error reason startedAt finishedAt " +
-      "metricNames metrics checkpoints evaluations logs datasetsMade datasetsRead",
+      "metricNames metrics checkpoints evaluations logs datasetsMade datasetsRead trainingJob",
   },
   Progress: { viewer: "step totalSteps etaSeconds" },
   StageError: { viewer: "code message hint exitCode logTail" },
@@ -36,6 +36,18 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   LogSlice: { viewer: "fromByte toByte text skippedBytes totalBytes" },
   Checkpoint: { viewer: "id stage step path host sizeBytes metrics isBest isPinned deletedAt createdAt" },
   Evaluation: { viewer: "id stage checkpoint dataset datasetName scores sampleCount createdAt" },
+  TrainingJob: {
+    viewer: "id stage pipeline algorithm trainer model modelResolved simulated status metricNames metrics checkpoints best evaluations samples sampleSets anomalies memoryEstimate script createdAt",
+  },
+  TrainingJobConnection: { viewer: "edges pageInfo" },
+  TrainingJobEdge: { viewer: "node cursor" },
+  Sample: { viewer: "source step attempt key prompt output truth score nonFinite error verdict" },
+  SampleSet: { viewer: "source step attempt kept leftOut correct wrong errors unscored" },
+  SampleConnection: { viewer: "edges pageInfo" },
+  SampleEdge: { viewer: "node cursor" },
+  MemoryEstimate: { viewer: "bytesPerGpu error parts parameters gpus gpuBytes" },
+  MemoryPart: { viewer: "name bytesPerGpu how" },
+  Anomaly: { viewer: "id trainingJob attempt kind severity step metric value nonFinite threshold message suggestion action would reason createdAt" },
   Dataset: {
     viewer: "id name version path format contentHash rows unreadableRows sizeBytes columns tasks suitableFor statistics preview page files madeBy readBy versions createdBy createdAt",
   },
@@ -66,6 +78,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   AgentPayload: { operator: "agent" },
   CheckpointPayload: { operator: "checkpoint" },
   RegisterDatasetPayload: { operator: "dataset" },
+  CreateTrainingJobPayload: { operator: "trainingJob pipeline cursor" },
   CreateTokenPayload: { admin: "token secret" },
   TokenPayload: { admin: "token" },
   // Also what a viewer reads whose mutation was refused.

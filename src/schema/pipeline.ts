@@ -115,7 +115,7 @@ function momentOf([micros]: readonly string[]) {
 
 // ── acting ──────────────────────────────────────────────────────────────────────────────────────────
 
-interface Moved { readonly pipeline: PipelineRow; readonly cursor: string }
+export interface Moved { readonly pipeline: PipelineRow; readonly cursor: string }
 
 const SubmitPipelinePayload = builder.objectRef<Moved>("SubmitPipelinePayload").implement({
   fields: (t) => ({ pipeline: t.expose("pipeline", { type: Pipeline }), cursor: t.expose("cursor", { type: "EventCursor", description: "The newest event that the submission caused." }) }),
@@ -154,15 +154,17 @@ builder.mutationField("submitPipeline", (t) => t.field({
   resolve: audited({
     subject: () => null,
     made: ({ pipeline }: Moved) => pipeline.id,
-    run: async ({ input }: SubmitArgs, { principal, auditRow }, context) => {
-      const requestId = input.requestId ?? null;
-      if (requestId !== null && (requestId === "" || requestId.length > 200)) throw invalid("requestId", "A request id has 1 to 200 characters.", "Use a UUID.");
-      const { spec, problems } = await validateFor(context.deps, input.spec);
-      if (spec === null) throw new InvalidInputError("The specification cannot be accepted; each place that is wrong is named in `problems`.", problems);
-      return moved(await context.deps.controlPlane.submit({ spec, by: principal.name, request: requestId === null ? null : { tokenId: principal.tokenId, requestId }, audit: auditRow() }), context);
-    },
+    run: ({ input }: SubmitArgs, actor, context) => submitSpec(input.spec, input.requestId ?? null, actor, context),
   }),
 }));
+
+/** Validates a specification and submits it, once per request id. Throws InvalidInputError with every problem, ConflictError when the request id stands for another specification. */
+export async function submitSpec(input: unknown, requestId: string | null, { principal, auditRow }: Actor, context: Context): Promise<Moved> {
+  if (requestId !== null && (requestId === "" || requestId.length > 200)) throw invalid("requestId", "A request id has 1 to 200 characters.", "Use a UUID.");
+  const { spec, problems } = await validateFor(context.deps, input);
+  if (spec === null) throw new InvalidInputError("The specification cannot be accepted; each place that is wrong is named in `problems`.", problems);
+  return moved(await context.deps.controlPlane.submit({ spec, by: principal.name, request: requestId === null ? null : { tokenId: principal.tokenId, requestId }, audit: auditRow() }), context);
+}
 
 const PipelineActionInput = builder.inputType("PipelineActionInput", {
   fields: (t) => ({ pipelineId: t.id({ required: true }), reason: t.string({ description: "Shown in the history." }) }),

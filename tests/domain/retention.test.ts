@@ -92,3 +92,12 @@ test("a path is in use when a running stage names it, something within it, or a 
   expect(["/a/b/step-10", "/a/c/step", "/shared/runs-2", "/relative/x"].map((path) => isInUse(path, used))).toEqual([false, false, false, false]);
   expect(textsWithin({ run: ["eval.py", "--model=/m"], env: { A: { B: 1, C: "/c" } } })).toEqual(["eval.py", "--model=/m", "/m", "/c"]);
 });
+
+test("without a word from anybody, held-out loss tells good from bad, then verl's rewards, then any loss; a policy loss never before a reward", () => {
+  const metricOf = (...names: string[]) => defaultMetric([{ metrics: Object.fromEntries(names.map((name) => [name, 1])) }]);
+  expect(metricOf("train/loss", "val/loss")).toEqual({ metric: "val/loss", mode: "min" });
+  expect(metricOf("actor/pg_loss", "critic/rewards/mean", "val-core/openai/gsm8k/reward/mean@1", "val-core/openai/gsm8k/reward/best@4/mean")).toEqual({ metric: "val-core/openai/gsm8k/reward/mean@1", mode: "max" });
+  expect(metricOf("actor/pg_loss", "critic/score/mean")).toEqual({ metric: "critic/score/mean", mode: "max" });
+  expect(metricOf("actor/pg_loss")).toEqual({ metric: "actor/pg_loss", mode: "min" });
+  expect(metricOf("perf/mfu")).toBeNull();
+});

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { datasetIdOf } from "../../src/domain/data/dataset.js";
 import { newId } from "../../src/domain/ids.js";
 import { AGENT_PATHS } from "../../src/protocol/messages.js";
-import { algorithmsFor } from "../../src/schema/dataset.js";
+import { algorithmsFor } from "../../src/schema/training-algorithm.js";
 import type { ScriptedAgent } from "../support/world.js";
 import { startApi, type Api } from "./api-world.js";
 
@@ -76,7 +76,7 @@ describe("registerDataset", () => {
   test("of raw prompts and answers is suitable for nothing until they are prepared", async () => {
     put("raw.jsonl", lines([{ prompt: "1+1?", response: "2" }, { prompt: "2+2?", response: "4" }]));
     expect((await register("raw", "raw.jsonl")).dataset).toMatchObject({ suitableFor: [], tasks: [] });
-    expect([algorithmsFor(["sft"]), algorithmsFor(["rl"]), algorithmsFor(["preference"])]).toEqual([["SFT"], ["PPO", "GRPO", "GSPO", "DAPO", "RLOO", "REMAX", "REINFORCE_PLUS_PLUS"], ["DPO"]]);
+    expect([algorithmsFor(["sft"]), algorithmsFor(["rl"]), algorithmsFor(["preference"])]).toEqual([["sft"], ["ppo", "grpo", "gspo", "dapo", "rloo", "remax", "reinforce_plus_plus"], ["dpo"]]);
   });
 
   test("leaves a row in the audit trail, accepted and refused", async () => {

@@ -72,7 +72,7 @@ function openProblems(given: Readonly<Record<string, unknown>>, params: TrainPar
 // ── hosts and memory ────────────────────────────────────────────────────────────────────────────────
 
 /** By labels and GPUs, as the scheduler would judge an empty host. */
-function isSuitable(host: KnownHost, { gpus, gpuModel, labels }: Resources): boolean {
+export function isSuitable(host: KnownHost, { gpus, gpuModel, labels }: Resources): boolean {
   const fitting = host.gpus.filter((gpu) => gpuModel === undefined || gpu.model.toLowerCase().includes(gpuModel.toLowerCase()));
   return fitting.length >= gpus && Object.entries(labels ?? {}).every(([name, value]) => host.labels[name] === value);
 }

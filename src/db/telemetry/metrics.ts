@@ -34,26 +34,40 @@ const RAW_PER_CALL = 400_000;
 
 /** Names of the metrics that have points which count, in alphabetical order. */
 export async function readMetricNames(db: Db, stageId: StageId): Promise<string[]> {
-  const series = await readVisibleSeries(db, [stageId]);
-  return [...new Set(series.map(({ name }) => name))].sort();
+  return (await readMetricNamesOf(db, [stageId])).get(stageId) ?? [];
+}
+
+/** Names of the metrics of many stages; stages without any are missing. */
+export async function readMetricNamesOf(db: Db, stageIds: readonly StageId[]): Promise<Map<StageId, string[]>> {
+  const names = new Map<StageId, Set<string>>();
+  for (const { stageId, name } of await readVisibleSeries(db, stageIds)) names.set(stageId, (names.get(stageId) ?? new Set<string>()).add(name));
+  return new Map([...names].map(([stageId, found]) => [stageId, [...found].sort()]));
 }
 
 /** Series for a chart, in alphabetical order of their names. Names without points in the range are left out. */
-export async function readMetrics(db: Db, query: MetricsQuery): Promise<MetricSeries[]> {
+export async function readMetrics(db: Db, { stageId, ...query }: MetricsQuery): Promise<MetricSeries[]> {
+  return (await readMetricsOf(db, [stageId], query)).get(stageId) ?? [];
+}
+
+/** The same for many stages at once; stages without points are missing. */
+export async function readMetricsOf(db: Db, stageIds: readonly StageId[], query: Omit<MetricsQuery, "stageId">): Promise<Map<StageId, MetricSeries[]>> {
   const wanted = query.names === null ? null : new Set(query.names);
-  const windows = (await readVisibleSeries(db, [query.stageId]))
+  const windows = (await readVisibleSeries(db, stageIds))
     .filter(({ name }) => wanted?.has(name) ?? true)
     .map((series) => ({ ...series, from: query.fromStep ?? -NO_LIMIT, before: Math.min(series.before, query.toStep === null ? NO_LIMIT : query.toStep + 1) }))
     .filter((window) => window.from < window.before);
-  if (windows.length === 0) return [];
+  if (windows.length === 0) return new Map();
   const blocks = await readBlocks(db, windows);
   const found = await readWindows(db, windows, blocks, chooseRaw(windows, blocks, query.maxPoints));
-  const byName = new Map<string, Point[][]>();
+  const byStage = new Map<StageId, Map<string, Point[][]>>();
   for (const window of windows) {
     const points = found.get(window.id) ?? [];
-    if (points.length > 0) byName.set(window.name, [...(byName.get(window.name) ?? []), points]); // attempts in order: V2
+    if (points.length === 0) continue;
+    const byName = byStage.get(window.stageId) ?? new Map<string, Point[][]>();
+    byStage.set(window.stageId, byName.set(window.name, [...(byName.get(window.name) ?? []), points])); // attempts in order: V2
   }
-  return [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, parts]) => ({ name, points: downSample(parts.length === 1 ? parts[0]! : parts.flat(), query.maxPoints) }));
+  return new Map([...byStage].map(([stageId, byName]) => [stageId, [...byName].sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, parts]) => ({ name, points: downSample(parts.length === 1 ? parts[0]! : parts.flat(), query.maxPoints) }))]));
 }
 
 /** The newest point that counts of each metric, for lists. Stages without points are missing from the map. */
