@@ -3,7 +3,7 @@
 
 import type { OverrideValue, TrainParams } from "../domain/training/train-params.js";
 import type { LaunchContext } from "./launch-context.js";
-import { keyTable, type Release } from "./releases.js";
+import { keyTable, type KeyTable, type Release } from "./releases.js";
 import { configOf, overridesOf } from "./train-command.js";
 
 export interface EffectiveConfig {
@@ -18,8 +18,11 @@ export interface EffectiveConfig {
 const MOST_HOPS = 8;
 
 export function effectiveConfig(params: TrainParams, release: Release, context: LaunchContext): EffectiveConfig {
-  const table = keyTable(release.release, configOf(params));
-  const given = new Map(overridesOf(params, release, context).map(({ key, value }) => [key, value]));
+  return configReader(keyTable(release.release, configOf(params)), new Map(overridesOf(params, release, context).map(({ key, value }) => [key, value])));
+}
+
+/** A configuration by verl's table and what is given over it. */
+export function configReader(table: KeyTable, given: ReadonlyMap<string, OverrideValue>): EffectiveConfig {
   const value = (key: string, hops = 0): OverrideValue | undefined => {
     const found = given.has(key) ? given.get(key)! : (table.get(key)?.[1] as OverrideValue | undefined);
     return typeof found === "string" && found.includes("${") && !given.has(key) && hops < MOST_HOPS ? followed(found, key, (other) => value(other, hops + 1)) : found;

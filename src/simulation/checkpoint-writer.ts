@@ -1,0 +1,144 @@
+// Checkpoints as verl leaves them: the names, the order of writing, and what is deleted when. The shards hold a line of text.
+//   W1. A shard is written in place, without another name first: a folder newer than the tracker may be partial.
+//   W2. SFT renames its tracker into place; RL opens the old one for writing, so that it is empty for a moment.
+//   W3. What was saved is remembered in memory only: a resumed run deletes no checkpoint of the run before. 0.7.0 deletes before it writes.
+
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fsdpShape, TRACKER_FILE } from "../verl/output/checkpoint-layout.js";
+import type { KnownRelease } from "../verl/releases.js";
+import { TrainerFailure } from "./trainer-failure.js";
+
+export interface ShardOrder {
+  /** Folders that get shards of each rank. */
+  readonly folders: readonly string[];
+  readonly step: number;
+  readonly worldSize: number;
+  /** checkpoint.save_contents. */
+  readonly contents: readonly string[];
+  readonly megatron: boolean;
+  /** Between two files, in milliseconds. */
+  readonly saveMs: number;
+}
+
+/** Bytes of a shard, so that one that was cut off is shorter. */
+const SHARD_BYTES = 4_096;
+
+/** The files of one rank (W1). `only`: dies, so to say, after so many files. */
+export async function writeShards(order: ShardOrder, rank: number, only = Number.POSITIVE_INFINITY): Promise<void> {
+  let written = 0;
+  for (const folder of order.folders) {
+    mkdirSync(folder, { recursive: true });
+    for (const name of shardNames(order, rank)) {
+      mkdirSync(join(folder, name, ".."), { recursive: true });
+      const whole = written++ < only;
+      writeFileSync(join(folder, name), shardText(order.step, rank).slice(0, whole ? SHARD_BYTES : SHARD_BYTES / 2));
+      if (!whole) return;
+      if (order.saveMs > 0) await delay(order.saveMs);
+    }
+  }
+}
+
+function shardNames({ worldSize, contents, megatron }: ShardOrder, rank: number): readonly string[] {
+  if (megatron) return [...(rank === 0 ? ["dist_ckpt/.metadata", "dist_ckpt/common.pt", "dist_ckpt/metadata.json"] : []), `dist_ckpt/__${rank}_0.distcp`, `dist_ckpt/__${rank}_1.distcp`];
+  return fsdpShape(worldSize, [""], contents).files.filter((name) => name.endsWith(`_rank_${rank}.pt`));
+}
+
+function shardText(step: number, rank: number): string {
+  return `Trainyard simulation: no weights. Step ${step}, rank ${rank}.\n`.padEnd(SHARD_BYTES, ".");
+}
+
+/** What rank 0 adds to a folder of shards. */
+export function writeModelDescription(folder: string, { worldSize, model, megatron, lora, weights, step }: { worldSize: number; model: string; megatron: boolean; lora: LoraFacts | null; weights: boolean; step: number }): void {
+  const described = join(folder, "huggingface");
+  mkdirSync(described, { recursive: true });
+  writeModelFolder(described, model, weights ? step : null);
+  if (!megatron) writeFileSync(join(folder, "fsdp_config.json"), JSON.stringify({ FSDP_version: 1, world_size: worldSize }, null, 4));
+  if (lora !== null) writeAdapter(join(folder, "lora_adapter"), model, lora, step);
+}
+
+export interface LoraFacts { readonly rank: number; readonly alpha: number; readonly targets: unknown }
+
+/** config.json and its like, from the model's own folder where it is one; with weights when `step` is given. */
+export function writeModelFolder(folder: string, model: string, step: number | null): void {
+  mkdirSync(folder, { recursive: true });
+  for (const name of ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "chat_template.jinja"]) {
+    const source = join(model, name);
+    if (existsSync(source)) writeFileSync(join(folder, name), readFileSync(source));
+  }
+  if (!existsSync(join(folder, "config.json"))) writeFileSync(join(folder, "config.json"), `${JSON.stringify({ _name_or_path: model, architectures: ["SimulatedForCausalLM"], model_type: "simulated", trainyard: SIMULATED }, null, 2)}\n`);
+  if (!existsSync(join(folder, "tokenizer_config.json"))) writeFileSync(join(folder, "tokenizer_config.json"), `${JSON.stringify({ tokenizer_class: "SimulatedTokenizer", trainyard: SIMULATED }, null, 2)}\n`);
+  if (step !== null) writeFileSync(join(folder, "model.safetensors"), safetensors(step));
+}
+
+function writeAdapter(folder: string, model: string, { rank, alpha, targets }: LoraFacts, step: number): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "adapter_config.json"), `${JSON.stringify({ peft_type: "LORA", task_type: "CAUSAL_LM", base_model_name_or_path: model, r: rank, lora_alpha: alpha, target_modules: targets, trainyard: SIMULATED }, null, 4)}\n`);
+  writeFileSync(join(folder, "adapter_model.safetensors"), safetensors(step));
+}
+
+const SIMULATED = "simulated: nothing was trained";
+
+/** A file of that format with one tensor of one number. */
+export function safetensors(step: number): Buffer {
+  const header = Buffer.from(JSON.stringify({ __metadata__: { format: "pt", trainyard: SIMULATED }, "simulated.step": { dtype: "F32", shape: [1], data_offsets: [0, 4] } }));
+  const bytes = Buffer.alloc(8 + header.length + 4);
+  bytes.writeBigUInt64LE(BigInt(header.length), 0);
+  header.copy(bytes, 8);
+  bytes.writeFloatLE(step, 8 + header.length);
+  return bytes;
+}
+
+/** W2. `emptyMs`: how long RL's stands empty; null: SFT's way. */
+export async function writeTracker(directory: string, step: number, emptyMs: number | null): Promise<void> {
+  const path = join(directory, TRACKER_FILE);
+  if (emptyMs === null) {
+    writeFileSync(`${path}.tmp`, String(step));
+    renameSync(`${path}.tmp`, path);
+    return;
+  }
+  const file = openSync(path, "w");
+  try {
+    if (emptyMs > 0) await delay(emptyMs);
+    writeSync(file, String(step));
+  } finally {
+    closeSync(file);
+  }
+}
+
+export interface Retention {
+  /** Before a checkpoint is written: what goes. */
+  before(): readonly string[];
+  /** After: what goes. */
+  after(folder: string): readonly string[];
+}
+
+/** W3. `keep`: verl's max_ckpt_to_keep; null: everything. */
+export function createRetention(release: KnownRelease, keep: number | null): Retention {
+  const saved: string[] = [];
+  const drop = (most: number): readonly string[] => (keep === null || keep <= 0 || saved.length <= most ? [] : saved.splice(0, saved.length - most));
+  const remove = (folders: readonly string[]): readonly string[] => {
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+    return folders;
+  };
+  return {
+    before: () => remove(keep !== null && (release === "0.7.0" || keep > 1) ? drop(keep - 1) : []),
+    after(folder) {
+      saved.push(folder);
+      return release === "0.7.0" ? [] : remove(drop(keep ?? 0));
+    },
+  };
+}
+
+/** Reads the shards that a rank goes on from. Throws TrainerFailure as torch does for one that is missing or cut off. */
+export function loadShards(order: Pick<ShardOrder, "folders" | "worldSize" | "contents" | "megatron">, rank: number): void {
+  for (const folder of order.folders) {
+    for (const name of shardNames({ ...order, step: 0, saveMs: 0 }, rank)) {
+      const path = join(folder, name);
+      const size = statSync(path, { throwIfNoEntry: false })?.size;
+      if (size === undefined) throw new TrainerFailure("FileNotFoundError", `[Errno 2] No such file or directory: '${path}'`);
+      if (size < SHARD_BYTES) throw new TrainerFailure("RuntimeError", "PytorchStreamReader failed reading zip archive: failed finding central directory");
+    }
+  }
+}
