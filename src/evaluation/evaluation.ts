@@ -11,9 +11,9 @@ import { DEFAULT_CONCURRENCY, drawFromEndpoint } from "./endpoint-answers.js";
 import { API_KEY_VARIABLE, headerVariable, type EvaluateConfig } from "./evaluate-config.js";
 import { EvaluationGaveUpError, EvaluationRefusedError } from "./evaluation-errors.js";
 import { readRows, type EvaluationRow } from "./evaluation-rows.js";
-import { drawFromModel, installedVerl, scoreWithMainEval, type ModelHost } from "./model-answers.js";
+import { drawFromModel, installedVerl, scoreWithMainEval, type ModelHost, type SourceScore } from "./model-answers.js";
 import { createSamplesFile, earlierSamples, SAMPLES_FILE, scoringHash, settingsHash } from "./samples-file.js";
-import { createScoreKeeper, type Figures, type ScoreKeeper, type Scoring } from "./score-keeper.js";
+import { createScoreKeeper, type Figures, type MeanScore, type ScoreKeeper, type Scoring } from "./score-keeper.js";
 import { createProgramScorer } from "./scorers/program-scorer.js";
 import { scorerOf } from "./scorers/scorer.js";
 
@@ -51,7 +51,7 @@ export async function evaluate(config: EvaluateConfig, host: EvaluationHost): Pr
   const file = createSamplesFile(host.outputDir, settings);
   const scoring = createScoring(config, secrets.others, say);
   const metrics = createMetrics(host.metricsFile, rows.length);
-  const keeper: ScoreKeeper = createScoreKeeper({ params, scoring, file, conceal: secrets.conceal, progressed: (done) => metrics.at(done, () => keeper.figures()) });
+  const keeper: ScoreKeeper = createScoreKeeper({ params, scoring, file, conceal: secrets.conceal, progressed: () => metrics.at(keeper) });
   try {
     const open = await takeOver(rows, earlier, config, keeper); // E1
     if (earlier.size > 0) say(`${rows.length - open.length} rows were answered by an earlier try and are taken over`);
@@ -61,7 +61,7 @@ export async function evaluate(config: EvaluateConfig, host: EvaluationHost): Pr
       const client = createChatClient({ url: params.endpoint.url, headers: secrets.headers, timeoutMs: (params.requestTimeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS) * 1_000, concurrency: params.concurrency ?? DEFAULT_CONCURRENCY });
       await drawFromEndpoint(open, { client, params, signal: host.signal, random: host.random, say, took: (row, drawn) => keeper.took(row, drawn) }).finally(() => client.close());
     }
-    metrics.last(keeper.done, keeper.figures());
+    metrics.last(keeper);
   } finally {
     if (scoring?.kind === "program") await scoring.program.close();
     file.close();
@@ -70,12 +70,14 @@ export async function evaluate(config: EvaluateConfig, host: EvaluationHost): Pr
   refuseIncomplete(figures, rows.length, params.maxErrorFraction);
   const verl = scoring === null ? await scoreWithMainEval(file.path, new Set(rows.map(({ id }) => id)), release!, model) : null;
   rmSync(model.folder, { recursive: true, force: true });
-  const scores = verl === null ? scoresOf(figures, params.generation.n) : { ...verl.bySource, score: verl.score };
+  const scores: ReadonlyMap<string, MeanScore | SourceScore> = verl === null ? figures.scores : new Map([...verl.bySource, ["score", verl.score]]);
   writeOutputs(host.outputsFile, {
-    scores, sampleCount: figures.counted, errors: figures.errors, rejected, truncated: figures.truncated, samplesFile: file.path,
-    ...(figures.confidence === null || verl !== null ? {} : { confidence: { ...figures.confidence } }),
+    scores: Object.fromEntries([...scores].map(([name, { mean }]) => [name, mean])),
+    intervals: Object.fromEntries([...scores].map(([name, one]) => [name, { n: one.n, ...one.confidence }])),
+    sampleCount: figures.counted, errors: figures.errors, rejected, truncated: figures.truncated, samplesFile: file.path,
   });
-  say(`score ${scores["score"]!.toFixed(4)} over ${figures.counted} rows${figures.confidence === null ? "" : `, 95 % between ${figures.confidence.low.toFixed(4)} and ${figures.confidence.high.toFixed(4)}`}${figures.errors === 0 ? "" : `; ${figures.errors} rows without a score`}`);
+  const score = scores.get("score")!;
+  say(`score ${score.mean.toFixed(4)} over ${score.n} rows${score.confidence !== undefined ? `, 95 % between ${score.confidence.low.toFixed(4)} and ${score.confidence.high.toFixed(4)}` : ""}${figures.errors === 0 ? "" : `; ${figures.errors} rows without a score`}`);
 }
 
 /** Hands over what earlier attempts answered; resolves with the rows that are still to be asked. */
@@ -114,26 +116,24 @@ function refuseIncomplete({ errors, counted, firstError, somePassing }: Figures,
   throw somePassing ? new EvaluationGaveUpError(message) : new EvaluationRefusedError(message);
 }
 
-function scoresOf({ score, best, further }: Figures, n: number): Record<string, number> {
-  return { ...further, ...(n === 1 ? {} : { best: best! }), score: score! };
-}
-
 /** Whole or not there at all. */
 function writeOutputs(path: string, outputs: Readonly<Record<string, Json>>): void {
   writeFileSync(`${path}.new`, `${JSON.stringify(outputs)}\n`, { mode: 0o600, flush: true });
   renameSync(`${path}.new`, path);
 }
 
-function createMetrics(path: string, totalSteps: number): { at(step: number, figures: () => Figures): void; last(step: number, figures: Figures): void } {
+type Progress = Pick<ScoreKeeper, "done" | "score" | "errors">;
+
+function createMetrics(path: string, totalSteps: number): { at(progress: Progress): void; last(progress: Progress): void } {
   let [written, at] = [-1, Number.NEGATIVE_INFINITY];
-  const line = (step: number, { score, errors }: Figures): void => {
-    if (step === written) return;
-    written = step;
+  const line = ({ done, score, errors }: Progress): void => {
+    if (done === written) return;
+    written = done;
     at = performance.now();
-    appendFileSync(path, `${JSON.stringify({ step, totalSteps, data: { ...(score === null ? {} : { "eval/score": score }), "eval/errors": errors } })}\n`);
+    appendFileSync(path, `${JSON.stringify({ step: done, totalSteps, data: { ...(score === null ? {} : { "eval/score": score }), "eval/errors": errors } })}\n`);
   };
   return {
-    at: (step, figures) => (performance.now() - at >= METRICS_EVERY_MS ? line(step, figures()) : undefined),
+    at: (progress) => (performance.now() - at >= METRICS_EVERY_MS ? line(progress) : undefined),
     last: line,
   };
 }

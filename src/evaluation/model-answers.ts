@@ -101,11 +101,14 @@ async function handOver(file: string, group: readonly EvaluationRow[], { params,
   if (rows.size > 0) throw new ChildFailedError(`verl's generation server left ${rows.size} of ${group.length} rows without an answer`);
 }
 
+/** main_eval says means only, so there is no interval. */
+export interface SourceScore { readonly mean: number; readonly n: number; readonly confidence?: undefined }
+
 export interface MainEvalResult {
   /** Over all rows. */
-  readonly score: number;
-  /** Mean per data_source. */
-  readonly bySource: Readonly<Record<string, number>>;
+  readonly score: SourceScore;
+  /** Per data_source. */
+  readonly bySource: ReadonlyMap<string, SourceScore>;
 }
 
 /** Scores the samples of a file with the reward function of the params. Throws ChildFailedError and the signal's reason. */
@@ -126,14 +129,10 @@ export async function scoreWithMainEval(samplesFile: string, ids: ReadonlySet<st
   const output = await runChild(scoringCommand(release, context), { environment: { ...GENERATION_ENVIRONMENT, ...host.environment }, signal: host.signal, name: "verl's main_eval", show: true });
   const bySource = scoresOfMainEval(output);
   if (bySource === null) throw new ChildFailedError("verl's main_eval ended without saying scores");
-  let [total, rows] = [0, 0];
-  for (const [source, score] of Object.entries(bySource)) {
-    const count = counts.get(source) ?? 0;
-    total += score * count;
-    rows += count;
-  }
+  const scores = new Map(Object.entries(bySource).map(([source, mean]): [string, SourceScore] => [source, { mean, n: counts.get(source) ?? 0 }]));
+  const rows = [...scores.values()].reduce((sum, { n }) => sum + n, 0);
   if (rows !== samples.size) throw new ChildFailedError(`verl's main_eval scored ${rows} of ${samples.size} rows`);
-  return { score: total / rows, bySource };
+  return { score: { mean: [...scores.values()].reduce((sum, { mean, n }) => sum + mean * n, 0) / rows, n: rows }, bySource: scores };
 }
 
 async function writeParquet(path: string, columns: OutputColumns, rows: readonly Record<string, unknown>[]): Promise<void> {

@@ -99,7 +99,8 @@ export async function* readSamples(path: string): AsyncGenerator<Sample, void> {
   }
 }
 
-function parsedSample(line: string): Sample | null {
+/** The sample in a line; null when it holds none. */
+export function parsedSample(line: string): Sample | null {
   try {
     return sampleSchema.safeParse(JSON.parse(line)).data ?? null;
   } catch {

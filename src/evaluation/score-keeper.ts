@@ -14,20 +14,18 @@ import { confidenceOf, meanOf, type Confidence } from "./statistics.js";
 /** How responses are scored here; null: verl's main_eval does it at the end. */
 export type Scoring = { readonly kind: "ours"; readonly score: Scorer } | { readonly kind: "program"; readonly program: ProgramScorer } | null;
 
+/** One score over the rows that have it. */
+export interface MeanScore { readonly mean: number; readonly n: number; readonly confidence: Confidence }
+
 export interface Figures {
-  /** Mean over the scored rows; null without any. */
-  readonly score: number | null;
-  /** Mean of the best answer of each row. */
-  readonly best: number | null;
-  readonly confidence: Confidence | null;
+  /** `score`: the mean over the scored rows. `best`: of the best of several answers to each row. And a program's further figures. Nothing without scored rows. */
+  readonly scores: ReadonlyMap<string, MeanScore>;
   /** Rows that were scored (for main_eval: answered). */
   readonly counted: number;
   readonly errors: number;
   /** Answers that ended because maxTokens was reached. */
   readonly truncated: number;
   readonly answers: number;
-  /** Means of a program's further figures, over the rows that have them. */
-  readonly further: Readonly<Record<string, number>>;
   /** The first error, in words. */
   readonly firstError: string | null;
   /** Whether some row failed for a reason that may pass. */
@@ -39,7 +37,11 @@ export interface ScoreKeeper {
   took(row: EvaluationRow, drawn: Drawn): Promise<void>;
   /** A sample of an earlier attempt, used as it is, or scored anew. */
   reuse(row: EvaluationRow, sample: Sample, scored: boolean): Promise<void>;
+  /** Costs time that grows with the rows. */
   figures(): Figures;
+  /** The mean so far; null without scored rows. */
+  readonly score: number | null;
+  readonly errors: number;
   readonly done: number;
 }
 
@@ -54,9 +56,8 @@ export interface KeeperOptions {
 }
 
 export function createScoreKeeper({ params, scoring, file, conceal, progressed }: KeeperOptions): ScoreKeeper {
-  const scores: number[] = [];
-  const bests: number[] = [];
-  const further = new Map<string, { total: number; rows: number }>();
+  const values = new Map<string, number[]>();
+  let total = 0;
   const counts = { done: 0, answered: 0, errors: 0, truncated: 0, answers: 0 };
   let firstError: string | null = null;
   let somePassing = false;
@@ -92,13 +93,17 @@ export function createScoreKeeper({ params, scoring, file, conceal, progressed }
     }
     counts.answered++;
     if (sample.score === null) return;
-    scores.push(sample.score);
-    bests.push(Math.max(...sample.scores));
-    for (const [name, value] of Object.entries(sample.figures ?? {})) {
-      const held = further.get(name) ?? { total: 0, rows: 0 };
-      further.set(name, { total: held.total + value, rows: held.rows + 1 });
-    }
+    total += sample.score;
+    add("score", sample.score);
+    if (params.generation.n > 1) add("best", Math.max(...sample.scores));
+    for (const [name, value] of Object.entries(sample.figures ?? {})) if (name !== "score" && name !== "best") add(name, value);
   };
+  const add = (name: string, value: number): void => {
+    const held = values.get(name);
+    if (held === undefined) values.set(name, [value]);
+    else held.push(value);
+  };
+  const scored = (): number => values.get("score")?.length ?? 0;
 
   const scoreAll = async (row: EvaluationRow, responses: readonly string[]): Promise<Pick<Sample, "scores" | "extracted" | "score" | "figures" | "error">> => {
     if (scoring === null) return { scores: [], extracted: [], score: null };
@@ -130,9 +135,11 @@ export function createScoreKeeper({ params, scoring, file, conceal, progressed }
       return write({ ...rest, ...(await scoreAll(row, sample.responses)) });
     },
     figures: () => ({
-      score: meanOf(scores), best: meanOf(bests), confidence: confidenceOf(scores), counted: scoring === null ? counts.answered : scores.length, errors: counts.errors, truncated: counts.truncated, answers: counts.answers,
-      further: Object.fromEntries([...further].map(([name, { total, rows }]) => [name, total / rows])), firstError, somePassing,
+      scores: new Map([...values].map(([name, held]) => [name, { mean: meanOf(held)!, n: held.length, confidence: confidenceOf(held)! }])),
+      counted: scoring === null ? counts.answered : scored(), errors: counts.errors, truncated: counts.truncated, answers: counts.answers, firstError, somePassing,
     }),
+    get score() { return scored() === 0 ? null : total / scored(); },
+    get errors() { return counts.errors; },
     get done() { return counts.done; },
   };
 }

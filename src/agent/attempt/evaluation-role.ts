@@ -8,6 +8,7 @@ import { inputsOf } from "../../domain/data/preprocess-params.js";
 import { evaluateModelParamsSchema, evaluateProblems, readingParams, type EvaluateModelParams } from "../../domain/evaluation/evaluate-params.js";
 import { createDataRoots } from "../../data/read/data-roots.js";
 import { API_KEY_VARIABLE, headerVariable, type EvaluateConfig } from "../../evaluation/evaluate-config.js";
+import { SAMPLES_FILE } from "../../evaluation/samples-file.js";
 import { programArguments } from "../../worker-program.js";
 import { gatherInputs } from "../data/input-files.js";
 import { createWorkProgress } from "../data/work-progress.js";
@@ -15,6 +16,7 @@ import type { HeldAttempt } from "../journal/records.js";
 import { createMetricsTailer } from "../telemetry/metrics-tailer.js";
 import { earlierOutputDirectories, type AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
+import { createSamplesTailer } from "../telemetry/samples-tailer.js";
 import { collectOutputs } from "./command-role.js";
 import { failureOf } from "./preprocess-failures.js";
 import { failed, NeverStarted, type ProgramPlan, type ProgramRole, type RoleContext } from "./program-role.js";
@@ -56,7 +58,14 @@ export function evaluationRole(host: AttemptHost, held: HeldAttempt, resumed: bo
       }
     },
     recall: (_, directory) => plan(directory), // E2
-    follow: (_, { directory, redactor, publisher, notice }) => createMetricsTailer({ directory, redactor, source: held.metrics, publisher, totalSteps: null, notice }),
+    follow: (_, { directory, redactor, publisher, notice }) => {
+      const metrics = createMetricsTailer({ directory, redactor, source: held.metrics, publisher, totalSteps: null, notice });
+      const samples = createSamplesTailer({ file: join(directory.output, SAMPLES_FILE), redactor, source: held.samples ?? null, publisher, notice });
+      return {
+        advance: async () => { await samples.advance(); await metrics.advance(); },
+        finish: async () => { await samples.finish(); await metrics.finish(); },
+      };
+    },
   };
 }
 

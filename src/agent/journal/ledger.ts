@@ -61,6 +61,7 @@ export class Ledger {
         if (sources?.metrics !== undefined) held.metrics = sources.metrics;
         if (sources?.streams !== undefined) held.streams = sources.streams;
         if (sources?.training !== undefined) held.training = sources.training;
+        if (sources?.samples !== undefined) held.samples = sources.samples;
       }
     }
   }

@@ -42,7 +42,17 @@ export interface StreamsSource {
 /** How far a trainer's output is reported: bytes of its standard output and of its JSON-lines logger, and the newest checkpoint. */
 export interface TrainingSource { readonly console: number; readonly logger: number; readonly checkpoint: number | null }
 
-export interface Sources { readonly attemptId: AttemptId; readonly log?: LogSource; readonly metrics?: MetricsSource; readonly streams?: StreamsSource; readonly training?: TrainingSource }
+/** Everything before `offset` bytes of an evaluation's file of samples is reported. */
+export interface SamplesSource { readonly offset: number }
+
+export interface Sources {
+  readonly attemptId: AttemptId;
+  readonly log?: LogSource;
+  readonly metrics?: MetricsSource;
+  readonly streams?: StreamsSource;
+  readonly training?: TrainingSource;
+  readonly samples?: SamplesSource;
+}
 
 /** Who a program is: a pid is reused, a pid with its start time on one boot is not. */
 export interface ProgramIdentity { readonly pid: number; readonly startedAt: string; readonly realm: string }
@@ -62,6 +72,8 @@ export interface HeldAttempt {
   streams?: StreamsSource;
   /** Only of train stages. */
   training?: TrainingSource;
+  /** Only of evaluate stages whose rows we ask. */
+  samples?: SamplesSource;
 }
 
 export interface Snapshot {
