@@ -1,7 +1,7 @@
 // Data sets: immutable versions of data files, what is in them, who made and who read them, and registering more.
 
-import { sql } from "kysely";
 import { CONTROL_PLANE, listVersions, selectDatasets, type DatasetFile as FileRow, type DatasetRow } from "../db/datasets.js";
+import { createdMicros, isNewer, isOlder, nameContains } from "../db/newest-first.js";
 import { parseDatasetRef, type DatasetColumn as ColumnFacts } from "../domain/data/dataset.js";
 import { DATA_TASKS, type DataTask } from "../domain/data/preprocess-params.js";
 import { ConflictError } from "../domain/errors.js";
@@ -13,7 +13,7 @@ import type { Context } from "./context.js";
 import { Conflict, Forbidden, InvalidInput, memberOf } from "./domain-error.js";
 import { audited } from "./mutation.js";
 import { Node, nodeKind } from "./node.js";
-import { decodeListCursor, encodeListCursor, pageOf, PageInfo, pageSize, readPageArgs, type ConnectionShape } from "./paging.js";
+import { decodeListPlace, encodeListPlace, pageOf, PageInfo, pageSize, readPageArgs, type ConnectionShape } from "./paging.js";
 import { Stage } from "./stage.js";
 import { algorithmsFor, TrainingAlgorithm } from "./training-algorithm.js";
 
@@ -135,7 +135,6 @@ export async function datasetByText(text: string, loaders: Context["loaders"]): 
 /** Later than any version. */
 const FOREVER = new Date("9999-12-31");
 
-type ListedDataset = DatasetRow & { readonly createdMicros: string };
 const DatasetEdge = builder.objectRef<{ readonly node: DatasetRow; readonly cursor: string }>("DatasetEdge").implement({
   fields: (t) => ({ node: t.expose("node", { type: Dataset }), cursor: t.exposeString("cursor") }),
 });
@@ -146,9 +145,6 @@ const DatasetConnection = builder.objectRef<ConnectionShape<DatasetRow>>("Datase
   }),
 });
 
-/** Age in microseconds, as Postgres keeps it, then id: versions of one batch have an order too. */
-const cursorOf = (row: ListedDataset) => encodeListCursor("dsts", row.createdMicros, row.id);
-
 builder.queryField("datasets", (t) => t.field({
   type: DatasetConnection, description: "Versions of data sets, newest first.",
   args: {
@@ -156,20 +152,16 @@ builder.queryField("datasets", (t) => t.field({
     name: t.arg.string({ description: "Only those whose name contains this, in any case." }),
   },
   resolve: async (_root, args, { deps }) => {
-    const asked = readPageArgs(args, (cursor) => decodeListCursor(cursor, "dsts", /^\d{1,17}:dst_[0-9a-z]{26}$/));
+    const asked = readPageArgs(args, (cursor) => decodeListPlace(cursor, "dsts", "dst"));
     const way = asked.forward ? "desc" : "asc";
-    let query = selectDatasets(deps.db).select(sql<string>`(extract(epoch from created_at) * 1000000)::bigint::text`.as("createdMicros"))
+    let query = selectDatasets(deps.db).select(createdMicros.as("createdMicros"))
       .orderBy("created_at", way).orderBy("id", way).limit(asked.size + 1);
-    if (args.name != null && args.name !== "") query = query.where("name", "ilike", `%${args.name.replaceAll(/[\\%_]/g, "\\$&")}%`);
-    if (asked.after !== null) query = query.where(sql<boolean>`(created_at, id) < (${momentOf(asked.after)}, ${asked.after[1]})`);
-    if (asked.before !== null) query = query.where(sql<boolean>`(created_at, id) > (${momentOf(asked.before)}, ${asked.before[1]})`);
-    return pageOf(asked, await query.execute(), cursorOf);
+    if (args.name != null && args.name !== "") query = query.where(nameContains(args.name));
+    if (asked.after !== null) query = query.where(isOlder(asked.after));
+    if (asked.before !== null) query = query.where(isNewer(asked.before));
+    return pageOf(asked, await query.execute(), (row) => encodeListPlace("dsts", row));
   },
 }));
-
-function momentOf([micros]: readonly string[]) {
-  return sql`timestamptz 'epoch' + ${micros}::bigint * interval '1 microsecond'`;
-}
 
 // ── acting ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,6 +3,7 @@
 //   P2. The order is the same whichever way one pages. hasNextPage and hasPreviousPage are exact in the direction of paging; against it they say whether
 //       there is anything on the other side of the cursor that was given.
 
+import type { ListPlace } from "../db/newest-first.js";
 import { badInput } from "./api-errors.js";
 import { builder } from "./builder.js";
 
@@ -70,6 +71,16 @@ export function decodeListCursor(cursor: string, tag: string, pattern: RegExp): 
   const [found, ...parts] = text.split(":");
   if (found !== tag || !pattern.test(parts.join(":"))) throw badInput("This is no cursor of this list. Give back a cursor exactly as it came.");
   return parts;
+}
+
+/** The cursor of a row in a list that goes from the newest to the oldest. */
+export function encodeListPlace(tag: string, { createdMicros, id }: { readonly createdMicros: string; readonly id: string }): string {
+  return encodeListCursor(tag, createdMicros, id);
+}
+
+/** The place that `encodeListPlace` made a cursor of; ids begin with `idPrefix`. Throws BAD_USER_INPUT. */
+export function decodeListPlace(cursor: string, tag: string, idPrefix: string): ListPlace {
+  return decodeListCursor(cursor, tag, new RegExp(`^\\d{1,17}:${idPrefix}_[0-9a-z]{26}$`)) as unknown as ListPlace;
 }
 
 export const PageInfo = builder.objectRef<PageInfoShape>("PageInfo").implement({

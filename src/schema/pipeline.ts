@@ -1,7 +1,7 @@
 // Pipelines: one submitted DAG, the list of them, and what users may order.
 
-import { sql } from "kysely";
 import type { Committed, UserOrder } from "../actors/control-plane.js";
+import { createdMicros, isNewer, isOlder, nameContains } from "../db/newest-first.js";
 import { InvalidInputError, NotFoundError } from "../domain/errors.js";
 import { isId, type PipelineId } from "../domain/ids.js";
 import { buildDag, layersOf } from "../domain/pipeline/dag.js";
@@ -14,7 +14,7 @@ import { DEFAULT_HISTORY, history, PipelineEvent } from "./event.js";
 import { PIPELINE_COLUMNS, type PipelineRow } from "./loaders.js";
 import { audited, type Actor } from "./mutation.js";
 import { Node, nodeKind } from "./node.js";
-import { decodeListCursor, encodeListCursor, pageOf, PageInfo, readPageArgs, type ConnectionShape } from "./paging.js";
+import { decodeListPlace, encodeListPlace, pageOf, PageInfo, readPageArgs, type ConnectionShape } from "./paging.js";
 import { Stage } from "./stage.js";
 import { validateFor } from "./validation.js";
 
@@ -75,7 +75,6 @@ builder.queryField("pipeline", (t) => t.field({
   resolve: (_root, { id }, { loaders }) => (isId("pip", id) ? loaders.pipeline.load(id) : null),
 }));
 
-type ListedPipeline = PipelineRow & { readonly createdMicros: string };
 const PipelineEdge = builder.objectRef<{ readonly node: PipelineRow; readonly cursor: string }>("PipelineEdge").implement({
   fields: (t) => ({ node: t.expose("node", { type: Pipeline }), cursor: t.exposeString("cursor") }),
 });
@@ -86,9 +85,6 @@ const PipelineConnection = builder.objectRef<ConnectionShape<PipelineRow>>("Pipe
   }),
 });
 
-/** Age in microseconds, as Postgres keeps it, then id: pipelines of one millisecond have an order too. */
-const cursorOf = (row: ListedPipeline) => encodeListCursor("pips", row.createdMicros, row.id);
-
 builder.queryField("pipelines", (t) => t.field({
   type: PipelineConnection, description: "Pipelines, newest first.",
   args: {
@@ -97,21 +93,17 @@ builder.queryField("pipelines", (t) => t.field({
     name: t.arg.string({ description: "Only those whose name contains this, in any case." }),
   },
   resolve: async (_root, args, { deps }) => {
-    const asked = readPageArgs(args, (cursor) => decodeListCursor(cursor, "pips", /^\d{1,17}:pip_[0-9a-z]{26}$/));
+    const asked = readPageArgs(args, (cursor) => decodeListPlace(cursor, "pips", "pip"));
     const way = asked.forward ? "desc" : "asc";
-    let query = deps.db.selectFrom("pipelines").select(PIPELINE_COLUMNS).select(sql<string>`(extract(epoch from created_at) * 1000000)::bigint::text`.as("createdMicros"))
+    let query = deps.db.selectFrom("pipelines").select(PIPELINE_COLUMNS).select(createdMicros.as("createdMicros"))
       .orderBy("created_at", way).orderBy("id", way).limit(asked.size + 1);
     if (args.status != null) query = query.where("status", "in", args.status.length === 0 ? [null as never] : args.status);
-    if (args.name != null && args.name !== "") query = query.where("name", "ilike", `%${args.name.replaceAll(/[\\%_]/g, "\\$&")}%`);
-    if (asked.after !== null) query = query.where(sql<boolean>`(created_at, id) < (${momentOf(asked.after)}, ${asked.after[1]})`);
-    if (asked.before !== null) query = query.where(sql<boolean>`(created_at, id) > (${momentOf(asked.before)}, ${asked.before[1]})`);
-    return pageOf(asked, await query.execute(), cursorOf);
+    if (args.name != null && args.name !== "") query = query.where(nameContains(args.name));
+    if (asked.after !== null) query = query.where(isOlder(asked.after));
+    if (asked.before !== null) query = query.where(isNewer(asked.before));
+    return pageOf(asked, await query.execute(), (row) => encodeListPlace("pips", row));
   },
 }));
-
-function momentOf([micros]: readonly string[]) {
-  return sql`timestamptz 'epoch' + ${micros}::bigint * interval '1 microsecond'`;
-}
 
 // ── acting ──────────────────────────────────────────────────────────────────────────────────────────
 

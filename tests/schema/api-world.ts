@@ -61,7 +61,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     db, folder: join(folder, "uploads"), limitBytes: uploadLimit ?? 1_073_741_824,
     ...(uploadsAtOnce === undefined ? {} : { atOnce: uploadsAtOnce }), ...(uploadReserve === undefined ? {} : { reserveBytes: uploadReserve }),
   });
-  const registry = createRegistry({ db, uploads, dataDirs: [join(folder, "data"), join(folder, "uploads")], shownDirs: [join(folder, "agent", "attempts")] });
+  const registry = createRegistry({ db, uploads, dataDirs: [join(folder, "data"), join(folder, "uploads")], shownDirs: [join(folder, "agent", "attempts")], patienceMs: 30_000 });
   const graphql = createGraphql({
     registry, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
     config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 45_000, TRAINYARD_LEASE_TTL_MS: 600_000, TRAINYARD_CORS_ORIGINS: options.cors ?? [] }, ...options,
