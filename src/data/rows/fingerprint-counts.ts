@@ -1,6 +1,8 @@
 // How often each print of 16 bytes occurs, in flat memory.
 //   C1. The table is made for a number of prints and never grows: 21 bytes a slot, at most 3 of 4 slots taken.
 
+import { wordAt } from "./fingerprint.js";
+
 const WORDS = 4;
 const MAX_LOAD = 0.75;
 
@@ -46,8 +48,4 @@ export function createFingerprintCounts(distinct: number): FingerprintCounts { /
       return true;
     },
   };
-}
-
-function wordAt(print: Uint8Array, at: number): number {
-  return (print[at]! | (print[at + 1]! << 8) | (print[at + 2]! << 16) | (print[at + 3]! << 24)) >>> 0;
 }

@@ -90,7 +90,8 @@ export function createFingerprintSet(): FingerprintSet {
   };
 }
 
-function wordAt(print: Uint8Array, at: number): number {
+/** 32 bits of a print. */
+export function wordAt(print: Uint8Array, at: number): number {
   return (print[at]! | (print[at + 1]! << 8) | (print[at + 2]! << 16) | (print[at + 3]! << 24)) >>> 0;
 }
 
