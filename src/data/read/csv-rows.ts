@@ -91,7 +91,7 @@ function rowOf(bytes: Buffer, columns: readonly string[], delimiter: string, lin
   if (text.includes("\0")) return refused(line, "NUL_CHARACTER", "a NUL character", text);
   const fields = fieldsOf(text, delimiter);
   if (typeof fields === "string") return refused(line, "INVALID_CSV", fields, text);
-  if (fields.length !== columns.length) return refused(line, "INVALID_CSV", `the row has ${fields.length} fields, the header ${columns.length}`, text);
+  if (fields.length !== columns.length) return refused(line, "INVALID_CSV", `the row has ${fields.length} field${fields.length === 1 ? "" : "s"}, the header ${columns.length}`, text);
   const value: Record<string, string> = {};
   for (let index = 0; index < columns.length; index++) value[columns[index]!] = fields[index]!;
   return { line, value };

@@ -133,7 +133,7 @@ describe("CSV", () => {
     const content = 'a,b\n1,2\n1\n1,2,3\n"x"y,2\n"multi\nline",2\r\nsay "hi",2\n\n5,6';
     const records = await readAll(fileOf(content, "rows.csv"), "csv");
     expect(brief(records)).toEqual([[2, { a: "1", b: "2" }], [3, "INVALID_CSV"], [4, "INVALID_CSV"], [5, "INVALID_CSV"], [6, { a: "multi\nline", b: "2" }], [8, { a: 'say "hi"', b: "2" }], [10, { a: "5", b: "6" }]]);
-    expect(records[1]!.refusal!.message).toBe("the row has 1 fields, the header 2");
+    expect(records[1]!.refusal!.message).toBe("the row has 1 field, the header 2");
   });
   test("NUL and bytes that are no UTF-8 are refused with their line", async () => {
     const content = Buffer.concat([Buffer.from("a,b\nx,\0\n"), Buffer.from([0xc3, 0x28]), Buffer.from(",2\n1,2\n")]);
