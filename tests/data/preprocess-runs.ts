@@ -76,14 +76,18 @@ function textOf(format: string, rows: readonly Row[]): string {
   if (format === "json") return JSON.stringify(rows, null, 1);
   const separator = format === "csv" ? "," : "\t";
   const names = Object.keys(rows[0]!);
-  const cell = (value: unknown) => `"${(typeof value === "string" ? value : JSON.stringify(value)).replaceAll('"', '""')}"`;
+  const cell = (value: unknown) => `"${(textIn(value) ?? "").replaceAll('"', '""')}"`;
   return `${names.join(separator)}\n${rows.map((row) => `${names.map((name) => cell(row[name])).join(separator)}\n`).join("")}`;
 }
 
 function parquetOf(rows: readonly Row[]): Uint8Array {
   const names = Object.keys(rows[0]!);
-  const cell = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
-  return new Uint8Array(parquetWriteBuffer({ columnData: names.map((name) => ({ name, data: rows.map((row) => cell(row[name])), type: "STRING" as const })) }));
+  return new Uint8Array(parquetWriteBuffer({ columnData: names.map((name) => ({ name, data: rows.map((row) => textIn(row[name])), type: "STRING" as const })) }));
+}
+
+/** What a cell holds: text as such, everything else as JSON. */
+function textIn(value: unknown): string | null {
+  return value == null ? null : typeof value === "string" ? value : JSON.stringify(value);
 }
 
 const THINGS = ["apples", "pencils", "stamps", "marbles", "tickets", "books", "cookies", "shells"];

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { preprocess } from "../../src/data/preprocess.js";
 import { inspectFile } from "../../src/data/read/inspect.js";
+import { anyExchange, assistant, dialogueOf, LONG, messagesBefore, SHORT } from "./rows/shapes.js";
 import { finished, jsonLines, linesOf, requestFor, run, sums, truthOf, type Row } from "./preprocess-runs.js";
 
 const quiet = { signal: new AbortController().signal, onProgress: () => undefined };
@@ -158,6 +159,27 @@ test("equal input and params give equal bytes, however much is held in memory an
     const gzipped = await run({ "a.jsonl.gz": rows }, { ...rl, ...params }, { spillBytes: 3_000 });
     expect(gzipped.result.files.map((file) => file.facts.contentHash)).toEqual(runs[0]!.result.files.map((file) => file.facts.contentHash));
   }
+});
+
+/** Shapes whose lists of messages may also stand in a cell as JSON text. */
+const IN_CELLS = [LONG.messages, LONG.parts, LONG.json, LONG.sharegpt, ...Object.values(SHORT)];
+const anyFile = fc.tuple(fc.constantFrom("a.jsonl", "a.jsonl.gz", "a.json", "a.json.gz", "a.csv", "a.csv.gz", "a.tsv", "a.parquet"), fc.boolean(), fc.nat(5)).map(([name, long, nth]) => {
+  const row = Object.values(long ? LONG : SHORT)[nth]!;
+  return { name: /json/.test(name) || IN_CELLS.includes(row) ? name : "a.jsonl", long, row };
+});
+
+test("any rows in any of the shapes and formats survive the round trip", async () => {
+  await fc.assert(fc.asyncProperty(anyFile, fc.array(anyExchange, { minLength: 1, maxLength: 12 }), async ({ name, long, row }, exchanges) => {
+    const asked = exchanges.map((exchange) => (long ? exchange : { ...exchange, turns: [] }));
+    const made = await run({ [name]: asked.map(row) }, sft);
+    expect(made.result).toMatchObject({ rejected: 0, dropped: 0 });
+    expect(made.train).toEqual(asked.map((one) => ({ messages: dialogueOf(one) })));
+  }), { numRuns: 100 });
+  await fc.assert(fc.asyncProperty(fc.constantFrom(LONG.preferred!, SHORT.preferred!), fc.array(anyExchange, { minLength: 1, maxLength: 12 }), async (row, exchanges) => {
+    const asked = exchanges.map((exchange) => (row === LONG.preferred ? exchange : { ...exchange, turns: [] }));
+    const made = await run({ "a.jsonl": asked.map(row) }, { task: "preference" });
+    expect(made.train).toEqual(asked.map((one) => ({ prompt: messagesBefore(one), chosen: [assistant(one.answer)], rejected: [assistant(one.other)] })));
+  }), { numRuns: 50 });
 });
 
 const anyLine = fc.oneof(

@@ -30,6 +30,7 @@ const sft = dialogues(60), preference = pairs(60), rl = tasks(90);
 const SUMS = Array.from({ length: 60 }, (_, n) => ({ question: `Add ${n * 777} and ${n} 😀.`, answer: `The sum is <<${n * 777}+${n}=${n * 778}>>.\n#### ${(n * 778).toLocaleString("en-US")}` }));
 
 let folder: string;
+let sftFiles: readonly string[];
 let stages: Record<"sft" | "rl" | "scored" | "preference" | "preferenceText", Stage>;
 
 beforeAll(async () => {
@@ -38,8 +39,9 @@ beforeAll(async () => {
   const formats = ["jsonl", "csv.gz", "json", "jsonl.gz", "csv", "jsonl"];
   const files = (name: string, shapes: readonly { name: string; rows: readonly Record<string, unknown>[] }[], endings: readonly string[]) => shapes.map((shape, index) => writeInput(join(folder, "in", name), `${shape.name}.${endings[index % endings.length]}`, shape.rows));
   const pairFiles = files("preference", preference, ["jsonl", "json.gz", "jsonl"]);
+  sftFiles = files("sft", sft, formats);
   stages = {
-    sft: await runStage(join(folder, "sft"), files("sft", sft, formats), { task: "sft" }),
+    sft: await runStage(join(folder, "sft"), sftFiles, { task: "sft" }),
     rl: await runStage(join(folder, "rl"), files("rl", rl, ["jsonl", "json"]), { task: "rl", dataSource: "our/own", customReward: true }),
     scored: await runStage(join(folder, "scored"), [writeInput(join(folder, "in", "scored"), "sums.jsonl", SUMS)], { task: "rl", dataSource: "openai/gsm8k", answerPattern: "#### (.+)$" }),
     preference: await runStage(join(folder, "preference"), pairFiles, { task: "preference" }),
@@ -116,12 +118,15 @@ describe.skipIf(python === null)("read back", () => {
 describe.skipIf(verl === null)("loaded for training", () => {
   let loaded: LoadedByVerl;
   let trl: Record<"preference" | "preferenceText", LoadedByTrl>;
+  let counted: { readonly stage: Stage; readonly tokens: readonly (readonly number[])[] };
   beforeAll(async () => {
     const model = join(folder, "model");
     await runPython(verl!, "../../examples/verl-on-cpu/tiny_model.py", [model]);
     loaded = await runPython(verl!, "load_by_verl.py", [model, stages.sft.train, stages.rl.train, stages.scored.train]);
     const cases = join(folder, "trl-cases.json");
     writeFileSync(cases, JSON.stringify({ preference: filesOf(stages.preference), preferenceText: filesOf(stages.preferenceText) }));
+    const stage = await runStage(join(folder, "counted"), sftFiles, { task: "sft" }, join(model, "tokenizer.json"));
+    counted = { stage, tokens: await runPython(verl!, "count_tokens.py", [model, stage.train, stage.validation]) };
     trl = await runPython(verl!, "load_by_trl.py", [model, join(folder, "dpo"), cases]);
   }, PATIENCE_MS);
 
@@ -147,6 +152,12 @@ describe.skipIf(verl === null)("loaded for training", () => {
   test("verl's own scorer gives the right answer full marks and another none", () => {
     expect(loaded.scores.right).toEqual(Array(stages.scored.result.trainRows).fill(1));
     expect(loaded.scores.wrong).toEqual(Array(stages.scored.result.trainRows).fill(0));
+  });
+
+  test("lengths in tokens are those that Hugging Face's own tokenizers count", () => {
+    expect(counted.stage.result.files.map(({ facts }) => facts.statistics!.tokens)).toMatchObject(counted.tokens.map((rows) => ({
+      by: "tokenizer", total: rows.reduce((sum, count) => sum + count, 0), distribution: { count: rows.length, min: Math.min(...rows), max: Math.max(...rows) },
+    })));
   });
 
   test("TRL's DPO trainer prepares every pair of messages by the chat template, and trains", () => {

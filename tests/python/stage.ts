@@ -25,14 +25,14 @@ function asCsv(rows: readonly Record<string, unknown>[]): string {
 }
 
 /** Runs the stage over all inputs, with a validation side. */
-export async function runStage(folder: string, paths: readonly string[], given: Omit<Partial<PreprocessParams>, "input"> & Pick<PreprocessParams, "task">): Promise<Stage> {
+export async function runStage(folder: string, paths: readonly string[], given: Omit<Partial<PreprocessParams>, "input"> & Pick<PreprocessParams, "task">, tokenizer: string | null = null): Promise<Stage> {
   const params = preprocessParamsSchema.parse({ split: { validation: 0.2 }, ...given, input: paths });
   const specs = inputsOf(params);
   const inputs = paths.map((path, index) => {
     const format = formatOf(path)!;
     return { path, name: `input-${index}`, spec: specs[index]!, ...format };
   });
-  const result = await preprocess({ params, inputs, tokenizer: null, outputDir: folder, datasetName: "proof" }, { signal: new AbortController().signal, onProgress: () => undefined });
+  const result = await preprocess({ params, inputs, tokenizer, outputDir: folder, datasetName: "proof" }, { signal: new AbortController().signal, onProgress: () => undefined });
   const file = (role: string) => result.files.find((one) => one.role === role)!.path;
   return { train: file("train"), validation: file("validation"), result };
 }

@@ -1,44 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createConverter } from "../../../src/data/rows/converter.js";
-import type { Message } from "../../../src/data/rows/training-row.js";
 import { REJECT_REASONS } from "../../../src/data/read/records.js";
 import { sideOf } from "../../../src/data/rows/split.js";
 import { inputsOf } from "../../../src/domain/data/preprocess-params.js";
 import { CONTENT_ROLES, USUAL_COLUMNS, type ColumnRole } from "../../../src/domain/data/usual-columns.js";
 import { convertWith, paramsOf, rowWith, type Loose } from "./recipes.js";
+import { anyExchange, assistant, dialogueOf, LONG, messagesBefore, SHORT, text } from "./shapes.js";
 
-/** Text with something visible in it, of any script; no transcript. */
-const text = fc.string({ unit: "grapheme", minLength: 1, maxLength: 40 }).filter((one) => one.trim() !== "" && !/Human:|\0/.test(one));
-
-interface Asked { readonly system: string | null; readonly turns: readonly (readonly [string, string])[]; readonly question: string; readonly answer: string; readonly other: string }
-const anyExchange: fc.Arbitrary<Asked> = fc.record({ system: fc.option(text), turns: fc.array(fc.tuple(text, text), { maxLength: 2 }), question: text, answer: text, other: text }).filter(({ answer, other }) => answer !== other);
-
-function messagesBefore({ system, turns, question }: Asked): Message[] {
-  const before = turns.flatMap(([user, assistant]): Message[] => [{ role: "user", content: user }, { role: "assistant", content: assistant }]);
-  return [...(system === null ? [] : [{ role: "system" as const, content: system }]), ...before, { role: "user", content: question }];
-}
-
-const assistant = (content: string): Message => ({ role: "assistant", content });
-const sharegpt = (messages: readonly Message[]) => messages.map(({ role, content }) => ({ from: { system: "system", user: "human", assistant: "gpt", tool: "function" }[role], value: content }));
-
-/** Shapes that hold a dialogue of any length, and shapes that hold one question; `system` beside where the shape has no place for it. */
-const LONG: Readonly<Record<string, (asked: Asked) => Loose>> = {
-  messages: (asked) => ({ messages: [...messagesBefore(asked), assistant(asked.answer)] }),
-  parts: (asked) => ({ messages: [...messagesBefore(asked), assistant(asked.answer)].map(({ role, content }) => ({ role, content: [{ type: "text", text: content }] })) }),
-  json: (asked) => ({ messages: JSON.stringify([...messagesBefore(asked), assistant(asked.answer)]) }),
-  sharegpt: (asked) => ({ conversations: sharegpt([...messagesBefore(asked), assistant(asked.answer)]) }),
-  promptList: (asked) => ({ prompt: messagesBefore(asked), completion: [assistant(asked.answer)] }),
-  preferred: (asked) => ({ chosen: [...messagesBefore(asked), assistant(asked.answer)], rejected: [...messagesBefore(asked), assistant(asked.other)] }),
-};
-const SHORT: Readonly<Record<string, (asked: Asked) => Loose>> = {
-  promptResponse: ({ question, answer, system }) => ({ prompt: question, response: answer, system }),
-  completion: ({ question, answer, system }) => ({ prompt: question, completion: answer, system_prompt: system }),
-  alpaca: ({ question, answer, system }) => ({ instruction: question, input: "", output: answer, system }),
-  questionAnswer: ({ question, answer, system }) => ({ question, answer, system }),
-  upperCase: ({ question, answer, system }) => ({ QUESTION: question, Answer: answer, SYSTEM: system }),
-  preferred: ({ question, answer, other, system }) => ({ prompt: question, chosen: answer, rejected: other, system }),
-};
 const anyRecord = fc.tuple(anyExchange, fc.boolean(), fc.nat(5)).map(([exchange, long, nth]) => {
   const asked = long ? exchange : { ...exchange, turns: [] };
   return { asked, value: Object.values(long ? LONG : SHORT)[nth]!(asked) };
@@ -46,7 +15,7 @@ const anyRecord = fc.tuple(anyExchange, fc.boolean(), fc.nat(5)).map(([exchange,
 
 test("a row of any shape becomes the dialogue it holds", () => {
   fc.assert(fc.property(anyRecord, ({ asked, value }) => {
-    expect(rowWith({ task: "sft" }, value)).toMatchObject({ messages: [...messagesBefore(asked), assistant(asked.answer)] });
+    expect(rowWith({ task: "sft" }, value)).toMatchObject({ messages: dialogueOf(asked) });
   }), { numRuns: 500 });
 });
 
