@@ -1,4 +1,4 @@
-// `trl dpo`: the Hugging Face trainer's lines and folders.
+// TRL's DPO program: the Hugging Face trainer's lines and folders.
 //   D1. One dictionary per step on standard output; checkpoints are checkpoint-N, trainer_state.json among the last files; the model itself lies in output_dir at the end.
 
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
@@ -28,7 +28,7 @@ export function readFlags(words: readonly string[]): ReadonlyMap<string, readonl
   return flags;
 }
 
-/** `words`: what stands after `dpo`. Throws TrainerFailure. */
+/** Throws TrainerFailure. */
 export async function runDpo(words: readonly string[], host: TrainerHost): Promise<void> {
   const flags = readFlags(words);
   const text = (name: string): string | null => flags.get(name)?.[0] ?? null;
@@ -73,7 +73,7 @@ export async function runDpo(words: readonly string[], host: TrainerHost): Promi
 
   mkdirSync(output, { recursive: true });
   await delay(scenario.startMs);
-  const bar = createProgressBar("Training", total, resumed ?? 0, host.progress);
+  const bar = createProgressBar("", total, resumed ?? 0, host.progress);
   let step = resumed ?? 0;
   try {
     while (step < total) {
@@ -85,13 +85,13 @@ export async function runDpo(words: readonly string[], host: TrainerHost): Promi
       const broken = hasBegun(scenario, "nan", step, resumed !== null);
       const margin = 1.6 * (1 - Math.exp(-3 * done));
       print({
-        loss: broken ? new Float(Number.NaN) : value("loss", 0.18 + 0.51 * Math.exp(-2.5 * done)), grad_norm: broken ? new Float(Number.NaN) : value("grad_norm", 3.4, 0.3), learning_rate: new Float(number("learning_rate", 1e-6) * (1 - done)),
+        loss: broken ? new Float(Number.NaN) : new Float(rounded(value("loss", 0.18 + 0.51 * Math.exp(-2.5 * done)).value, 4)), grad_norm: broken ? new Float(Number.NaN) : value("grad_norm", 3.4, 0.3), learning_rate: new Float(number("learning_rate", 1e-6) * (1 - done)),
         "rewards/chosen": value("chosen", margin * 0.4), "rewards/rejected": value("rejected", -margin * 0.6), "rewards/accuracies": value("accuracies", 0.5 + 0.35 * (1 - Math.exp(-4 * done)), 0.04), "rewards/margins": value("margins", margin),
-        "logps/chosen": value("logps", -220), "logps/rejected": value("logps rejected", -240), "logits/chosen": value("logits", -1.2), "logits/rejected": value("logits rejected", -1.25), epoch: new Float(Math.round((step / perEpoch) * 100) / 100), simulated: 1,
+        "logps/chosen": value("logps", -220), "logps/rejected": value("logps rejected", -240), "logits/chosen": value("logits", -1.2), "logits/rejected": value("logits rejected", -1.25), epoch: new Float(rounded(step / perEpoch, 2)), simulated: 1,
       });
       bar.advance();
       if (validates && when(text("eval_strategy")!, number("eval_steps", 500), step, perEpoch, total)) {
-        print({ eval_loss: value("eval_loss", 0.22 + 0.48 * Math.exp(-2.2 * done)), eval_runtime: new Float(1.5), "eval_rewards/accuracies": value("eval accuracies", 0.5 + 0.3 * (1 - Math.exp(-4 * done)), 0.04), "eval_rewards/margins": value("eval margins", margin * 0.9), epoch: new Float(step / perEpoch), simulated: 1 });
+        print({ eval_loss: value("eval_loss", 0.22 + 0.48 * Math.exp(-2.2 * done)), eval_runtime: new Float(1.5), eval_samples_per_second: new Float(60), eval_steps_per_second: new Float(12), "eval_rewards/chosen": value("eval chosen", margin * 0.4), "eval_rewards/rejected": value("eval rejected", -margin * 0.55), "eval_rewards/accuracies": value("eval accuracies", 0.5 + 0.3 * (1 - Math.exp(-4 * done)), 0.04), "eval_rewards/margins": value("eval margins", margin * 0.9), epoch: new Float(rounded(step / perEpoch, 2)), simulated: 1 });
       }
       if (saves(step)) save(step);
     }
@@ -100,9 +100,15 @@ export async function runDpo(words: readonly string[], host: TrainerHost): Promi
     throw error;
   }
   bar.close();
-  print({ train_runtime: new Float(scenario.stepMs * total / 1_000), train_samples_per_second: new Float(10), train_steps_per_second: new Float(1), train_loss: new Float(0.4), epoch: new Float(step / perEpoch) });
+  print({ train_runtime: new Float(scenario.stepMs * total / 1_000), train_samples_per_second: new Float(10), train_steps_per_second: new Float(1), train_loss: new Float(0.4), epoch: new Float(rounded(step / perEpoch, 2)) });
+  host.print("✅ Training completed.");
   writeModelFolder(output, model, null); // D1
   host.write(join(output, weights), safetensors(step));
+  host.print(`💾 Model saved to ${output}.`);
+}
+
+function rounded(value: number, digits: number): number {
+  return Math.round(value * 10 ** digits) / 10 ** digits;
 }
 
 function when(strategy: string, every: number, step: number, perEpoch: number, total: number): boolean {

@@ -1,5 +1,9 @@
 // What the stand-in was asked to be, by the words that Python would have got.
 
+/** What `trl dpo` starts, and our program around it (src/verl/python). */
+export const DPO_MODULE = "trl.scripts.dpo";
+const RESUME_PROGRAM = "resume_dpo.py";
+
 /** How torchrun is to start its ranks. */
 export interface TorchrunWords { readonly nodes: number; readonly ranksPerNode: number; readonly nodeRank: number; readonly address: string | null; readonly port: number | null; readonly module: string; readonly rest: readonly string[] }
 
@@ -20,7 +24,13 @@ export class UsageError extends Error {
 export function readInvocation(words: readonly string[]): Invocation {
   const from = words.findIndex((word) => word !== "-u"); // unbuffered: we always are
   const [flag, module, ...rest] = words.slice(Math.max(0, from));
-  if (flag !== "-m" || module === undefined) throw new UsageError("This is Trainyard's stand-in for a trainer's Python: it knows `-m module …` alone.", 2);
+  if (flag?.endsWith(`/${RESUME_PROGRAM}`) === true) return { kind: "module", module: DPO_MODULE, rest: [module ?? "", ...rest] };
+  if (flag !== "-m" || module === undefined) throw new UsageError("This is Trainyard's stand-in for a trainer's Python: it knows `-m module …` and no program but our own that resumes DPO.", 2);
+  if (module === "accelerate.commands.launch") { // its processes are played by one
+    const [count, processes, ...launched] = rest;
+    if (count !== "--num_processes" || !/^\d+$/.test(processes ?? "")) throw new UsageError(`accelerate launch: error: unrecognized arguments: ${count ?? ""}`, 2);
+    return readInvocation(launched);
+  }
   return module === "torch.distributed.run" ? { kind: "torchrun", words: readTorchrun(rest) } : { kind: "module", module, rest };
 }
 

@@ -17,6 +17,10 @@ export function runMerger([operation, ...words]: readonly string[], host: Traine
   if (source === undefined) throw new TrainerFailure("SystemExit", "the following arguments are required: --local_dir");
   if (backend !== "fsdp" && backend !== "megatron") throw new TrainerFailure("SystemExit", `argument --backend: invalid choice: '${backend ?? ""}' (choose from fsdp, megatron)`);
   host.print(`config: ModelMergerConfig(operation='merge', backend='${backend}', target_dir='${target}', local_dir='${source}')`);
+  if (existsSync(join(source, "trainer_state.json"))) { // TRL's checkpoints have that form already; with our own export in place of the merger this never comes here
+    writeModelFolder(target, source, Number(/checkpoint-(\d+)/.exec(source)?.[1] ?? 0));
+    return;
+  }
   if (backend === "fsdp") checkShards(source, host);
   else if (!existsSync(join(source, "dist_ckpt"))) throw new TrainerFailure("FileNotFoundError", `[Errno 2] No such file or directory: '${join(source, "dist_ckpt")}'`);
   const described = join(source, "huggingface");

@@ -45,7 +45,10 @@ export function createMetricLog({ release, loggers, project, experiment, environ
 
 function filePath(project: string, experiment: string, environment: MetricLogOptions["environment"], print: (line: string) => void): string {
   const given = environment["VERL_FILE_LOGGER_PATH"];
-  if (given !== undefined) return given;
+  if (given !== undefined) {
+    print(`Creating file logger at ${given}`);
+    return given;
+  }
   const root = (environment["VERL_FILE_LOGGER_ROOT"] ?? ".").replace(/^~(?=\/|$)/, homedir());
   const path = join(root, project, `${experiment}.jsonl`);
   mkdirSync(dirname(path), { recursive: true });

@@ -11,7 +11,7 @@ export function createProgressBar(title: string, total: number, first: number, w
     const filled = Math.floor(share * 10);
     const seconds = (performance.now() - startedAt) / 1_000;
     const each = done > first ? seconds / (done - first) : null;
-    write(`\r${title}: ${String(Math.floor(share * 100)).padStart(3)}%|${"█".repeat(filled)}${" ".repeat(10 - filled)}| ${done}/${total} [${clock(seconds)}<${each === null ? "?" : clock(each * (total - done))}, ${each === null ? "?it/s" : `${each.toFixed(2).padStart(5)}s/it`}]`);
+    write(`\r${title === "" ? "" : `${title}: `}${String(Math.floor(share * 100)).padStart(3)}%|${"█".repeat(filled)}${" ".repeat(10 - filled)}| ${done}/${total} [${clock(seconds)}<${each === null ? "?" : clock(each * (total - done))}, ${each === null ? "?it/s" : `${each.toFixed(2).padStart(5)}s/it`}]`);
   };
   draw();
   return {

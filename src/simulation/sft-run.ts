@@ -38,18 +38,20 @@ export async function runSft(config: ComposedConfig, host: RankHost): Promise<vo
   const order = shardOrder(config, host);
   const resumed = resumeFolder(config, host);
   if (resumed !== null) loadShards({ ...order, folders: [resumed.folder] }, rank);
+  for (const count of [rows, valRows]) if (count !== null) host.print(`dataset len: ${count}`);
+  const told = (): void => { if (/^(?:INFO|DEBUG)$/.test(host.environment["VERL_SFT_LOGGING_LEVEL"] ?? "")) host.print(`[${clock()}][verl/trainer/sft_trainer.py][INFO] - [Rank 0] Total training steps: ${total},`); };
   if (rank !== 0) {
+    told();
     await joinGroup(host.place, (wanted) => writeShards(wanted, rank)); // S1
     return;
   }
 
   const rate = learningRateOf(config, "optim", total);
-  host.print(`dataset len: ${rows}`);
-  if (valRows !== null) host.print(`dataset len: ${valRows}`);
   host.print(`Total steps: ${total}, num_warmup_steps: ${rate.warmupSteps}`);
   host.print(reprText(config.dump(false)));
   const seed = scenario.seed + (config.number("trainer.seed") ?? 1);
   const metricLog = createMetricLog({ release, loggers: config.files("trainer.logger"), project: config.text("trainer.project_name") ?? "", experiment: config.text("trainer.experiment_name") ?? "", environment: host.environment, print: host.print });
+  told();
   if (stepsPerEpoch === 0) throw new TrainerFailure("ZeroDivisionError", "integer division or modulo by zero");
   const saveEvery = frequency(config, "trainer.save_freq", stepsPerEpoch);
   const testEvery = frequency(config, "trainer.test_freq", stepsPerEpoch);
@@ -88,7 +90,8 @@ export async function runSft(config: ComposedConfig, host: RankHost): Promise<vo
     while (step < stepsPerEpoch * epochs) { // S2
       const epoch = Math.floor(step / stepsPerEpoch);
       const bar = createProgressBar(`Epoch ${epoch + 1}/${epochs}`, stepsPerEpoch, step % stepsPerEpoch, host.progress);
-      while (step < stepsPerEpoch * (epoch + 1)) {
+      for (const first = step; step < stepsPerEpoch * (epoch + 1);) {
+        if (step > first) bar.advance(); // tqdm counts a step when the next is asked for
         step++;
         await Promise.race([meetIncidents(scenario, step, resumed !== null).then(() => delay(scenario.stepMs)), group.lost]);
         const loss = lossAt(host, seed, "train/loss", step, total, resumed !== null);
@@ -97,11 +100,10 @@ export async function runSft(config: ComposedConfig, host: RankHost): Promise<vo
         const gradient = hasBegun(scenario, "nan", step, resumed !== null) ? Number.NaN : around(hasBegun(scenario, "gradient-explosion", step, resumed !== null) ? 4_000 : 0.6 + loss, 0.15, seed, "train/grad_norm", step);
         if (Number.isNaN(gradient)) host.print(`WARN: grad_norm is not finite: ${reprText(new Float(gradient))}`);
         metricLog.log(step, {
+          ...(release.startsWith("0.9") ? { "perf/max_memory_allocated_gb": new Float(around(21, 0.02, seed, "memory", step)), "perf/max_memory_reserved_gb": new Float(around(24, 0.02, seed, "reserved", step)), "perf/cpu_memory_used_gb": new Float(around(60, 0.02, seed, "cpu", step)) } : {}),
           "train/loss": new Float(loss), "train/grad_norm": new Float(gradient), "train/lr": new Float(rate.at(step)), "train/mfu": new Float(around(0.32, 0.05, seed, "train/mfu", step)),
           "train/global_tokens": release === "0.7.0" ? new Float(0) : stepTokens, "train/total_tokens(B)": new Float(release === "0.7.0" ? 0 : tokens / 1e9),
-          ...(release.startsWith("0.9") ? { "perf/max_memory_allocated_gb": new Float(around(21, 0.02, seed, "memory", step)), "perf/max_memory_reserved_gb": new Float(around(24, 0.02, seed, "reserved", step)), "perf/cpu_memory_used_gb": new Float(around(60, 0.02, seed, "cpu", step)) } : {}),
         });
-        bar.advance();
         const last = step >= total; // S3
         if ((last && valRows !== null) || (testEvery > 0 && step % testEvery === 0)) validate(step);
         if (last || (saveEvery > 0 && step % saveEvery === 0)) await save(step);
@@ -112,19 +114,25 @@ export async function runSft(config: ComposedConfig, host: RankHost): Promise<vo
           return;
         }
       }
+      bar.advance();
       bar.close();
     }
   } catch (error) {
     if (!(error instanceof EndedEarly)) throw error;
   } finally {
     group.end();
+    metricLog.finish();
   }
-  metricLog.finish();
 }
 
 function lossAt({ scenario }: RankHost, seed: number, name: string, step: number, total: number, resumed: boolean): number {
   if (hasBegun(scenario, "nan", step, resumed)) return Number.NaN;
   return around((0.55 + 1.9 * Math.exp((-4 * step) / Math.max(1, total))) * (hasBegun(scenario, "loss-spike", step, resumed) ? 12 : 1), 0.02, seed, name, step);
+}
+
+/** Now, as Python's logging writes it. */
+function clock(): string {
+  return new Date().toISOString().replace("T", " ").replace(".", ",").slice(0, 23);
 }
 
 export function limited(rows: number, most: number | null): number {

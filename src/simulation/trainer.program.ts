@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { KNOWN_RELEASES, releaseFor, type KnownRelease } from "../verl/releases.js";
-import { readInvocation, UsageError } from "./invocation.js";
+import { DPO_MODULE, readInvocation, UsageError } from "./invocation.js";
 import { endWithParent, WORKER_MODULE } from "./ray-cluster.js";
 import { readScenario, type Scenario } from "./scenario.js";
 import { meetingPlaceOf, runTorchrun } from "./torchrun.js";
@@ -59,10 +59,9 @@ async function run(host: TrainerHost): Promise<number> {
     case WORKER_MODULE:
       await runWorker(rest, host);
       return 0;
-    case "trl.cli":
+    case DPO_MODULE:
       announce(host);
-      if (rest[0] !== "dpo") throw new UsageError(`trl: error: argument command: invalid choice: '${rest[0] ?? ""}'`, 2);
-      await (await import("./dpo-run.js")).runDpo(rest.slice(1), host);
+      await (await import("./dpo-run.js")).runDpo(rest, host);
       return 0;
     case "verl.model_merger":
       announce(host);

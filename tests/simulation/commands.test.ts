@@ -6,7 +6,7 @@ import type { OverrideValue } from "../../src/domain/training/train-params.js";
 import { composeConfig } from "../../src/simulation/composed-config.js";
 import { readFlags } from "../../src/simulation/dpo-run.js";
 import { OverrideParseError, readOverride } from "../../src/simulation/hydra-grammar.js";
-import { readInvocation } from "../../src/simulation/invocation.js";
+import { DPO_MODULE, readInvocation } from "../../src/simulation/invocation.js";
 import { checkFirstBatch, rlShape } from "../../src/simulation/rl-config.js";
 import { CompositionError } from "../../src/simulation/trainer-failure.js";
 import { dpoCommand } from "../../src/verl/dpo.js";
@@ -22,9 +22,9 @@ function take(version: KnownRelease, params: Record<string, unknown>, context: P
   const parsed = trainParams(params);
   const at = launchContext({ cpus: 16, ...context });
   if (ALGORITHM_FACTS[parsed.algorithm].trainer === "trl-dpo") {
-    const [, , module, ...rest] = dpoCommand(parsed, { ...at, dataFolder: "/data", validates: true });
-    expect(module).toBe("trl.cli");
-    expect(readFlags(rest.slice(1)).size).toBeGreaterThan(10);
+    const asked = readInvocation(dpoCommand(parsed, { ...at, dataFolder: "/data", validates: true }).slice(1));
+    expect(asked).toMatchObject({ kind: "module", module: DPO_MODULE });
+    expect(readFlags(asked.kind === "module" ? asked.rest : []).size).toBeGreaterThan(10);
     return;
   }
   const invocation = readInvocation(trainCommand(parsed, release(version), at).argv.slice(1));
