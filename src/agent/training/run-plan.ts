@@ -9,7 +9,7 @@ import { ALGORITHM_FACTS } from "../../domain/training/algorithms.js";
 import type { TrainParams } from "../../domain/training/train-params.js";
 import { checkpointBytes, exportBytes, type ModelSize } from "../../verl/memory-estimate.js";
 import { savingFacts } from "../../verl/checkpoint-expectation.js";
-import { dataLink, dpoCommand } from "../../verl/dpo.js";
+import { dataLink, dpoArguments, dpoCommand, type DpoContext } from "../../verl/dpo.js";
 import { overrideArgument } from "../../verl/hydra.js";
 import { worldSize, type LaunchContext } from "../../verl/launch-context.js";
 import type { CheckpointExpectation } from "../../verl/output/checkpoint-layout.js";
@@ -78,10 +78,9 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
   checkDisk(local, model.size, totalSteps, directory.root, say);
   for (const folder of [launch.checkpointDir, launch.hydraDir, launch.samplesDir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
 
-  const command = trainer === "trl-dpo"
-    ? { argv: dpoCommand(local, { ...launched, dataFolder: linkData(data, join(directory.root, "data")), validates: data.valFiles.length > 0 }), stopSignal: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" } }
-    : trainCommand(local, interpreter.release, launched);
-  if (interpreter.facts !== null) await askInstalled(local, interpreter, launched, command.argv, context.environmentWith({ ...command.environment, ...stageVariables }), signal, say);
+  const dpo: DpoContext | null = trainer === "trl-dpo" ? { ...launched, dataFolder: linkData(data, join(directory.root, "data")), validates: data.valFiles.length > 0 } : null;
+  const command = dpo === null ? trainCommand(local, interpreter.release, launched) : { argv: dpoCommand(local, dpo), stopSignal: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" } };
+  if (interpreter.facts !== null) await askInstalled(local, interpreter, launched, dpo, context.environmentWith({ ...command.environment, ...stageVariables }), signal, say);
   const loggerFile = trainer !== "trl-dpo" && interpreter.release.fileLogger ? join(directory.root, "logger.jsonl") : null;
   const note: RunNote = {
     identity, trainer, python: interpreter.python, argv: command.argv, stopSignal: command.stopSignal, checkpointDir: launch.checkpointDir, expectation, savesLast: saving.savesLast,
@@ -161,7 +160,7 @@ function gib(bytes: number): string {
 }
 
 /** What only the installed packages can say. Not being able to ask is no refusal: the launch itself will tell. */
-async function askInstalled(params: TrainParams, interpreter: Interpreter, context: LaunchContext, argv: readonly string[], environment: Readonly<Record<string, string>>, signal: AbortSignal, say: (text: string) => void): Promise<void> {
+async function askInstalled(params: TrainParams, interpreter: Interpreter, context: LaunchContext, dpo: DpoContext | null, environment: Readonly<Record<string, string>>, signal: AbortSignal, say: (text: string) => void): Promise<void> {
   const ask = (program: "compose_config" | "check_reward" | "parse_dpo", args: readonly string[], timeoutMs: number, input?: string) =>
     askPython({ python: interpreter.python, program, args, environment, signal, timeoutMs, ...(input === undefined ? {} : { input }) });
   const { reward } = params;
@@ -171,8 +170,8 @@ async function askInstalled(params: TrainParams, interpreter: Interpreter, conte
     if (answer.kind === "unanswered") say(`the reward function could not be tried: ${answer.why}`);
     else if (answer.problem !== null) throw new NeverStarted(failed("INVALID_INPUT", `params.reward: ${answer.problem}`, "It is called with (data_source, solution_str, ground_truth, extra_info) and the arguments of params.reward.arguments."));
   }
-  if (ALGORITHM_FACTS[params.algorithm].trainer === "trl-dpo") {
-    const answer = await ask("parse_dpo", argv.slice(argv.indexOf("dpo") + (argv.includes("--num_processes") ? 3 : 1)), IMPORT_MS);
+  if (dpo !== null) {
+    const answer = await ask("parse_dpo", dpoArguments(params, dpo), IMPORT_MS);
     if (answer.kind === "unanswered") say(`TRL could not be asked about its arguments: ${answer.why}`);
     else if (answer.problem !== null) throw new NeverStarted(failed("INVALID_INPUT", `TRL ${interpreter.facts?.trl ?? ""} refuses the arguments: ${answer.problem}`, "For dpo the overrides are arguments of `trl dpo`, by name."));
     return;
