@@ -21,7 +21,7 @@ def load(folder):
 def complete(request):
     tokenizer, model = load(request["model"])
     text = tokenizer.apply_chat_template(request["messages"], add_generation_prompt=True, tokenize=False)
-    prompt = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+    prompt = tokenizer(text, return_tensors="pt", add_special_tokens=False, return_token_type_ids=False)
     temperature = request.get("temperature", 1.0)
     drawing = {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_p": request.get("top_p", 1.0), "top_k": 0}
     limit = request.get("max_tokens") or 64

@@ -9,7 +9,7 @@ import { packagePath } from "../../src/package-root.js";
 const PATIENCE_MS = 240_000;
 
 /** The environment's python; null, said aloud, where it has not been made. */
-export function findPython(name: "data" | "verl", forWhat: string): string | null {
+export function findPython(name: "data" | "verl" | "verl-0.9", forWhat: string): string | null {
   const asked = spawnSync(process.execPath, [packagePath("scripts", "python", "environment.mjs"), name, "--check"], { encoding: "utf8" });
   if (asked.status === 0) return asked.stdout.trim();
   console.warn(`\nNOT RUN: ${forWhat}: ${asked.stderr.trim()}\n`);
