@@ -5,6 +5,8 @@ import {
   FAILURE_CODES, PERMANENT_CAUSES, approvalParamsSchema, cleanupParamsSchema, commandParamsSchema, conditionSchema, evaluateProgramParamsSchema, pipelineSchema, resourcesSchema,
   retrySchema, stageSchema, type FailureCode,
 } from "../../src/domain/pipeline/spec.js";
+import { REJECT_REASONS } from "../../src/data/read/records.js";
+import { DROP_REASONS } from "../../src/data/rows/drop-reasons.js";
 import { columnsSchema, filterSchema, preprocessParamsSchema } from "../../src/domain/data/preprocess-params.js";
 import { endpointSchema, evaluateModelParamsSchema, generationSchema } from "../../src/domain/evaluation/evaluate-params.js";
 import { mergeParamsSchema } from "../../src/domain/training/merge-params.js";
@@ -41,6 +43,10 @@ export const pipelineReference: Document = {
   render: () =>
     fill(readFileSync(packagePath("scripts/documents/templates/pipeline.md"), "utf8"), {
       ...Object.fromEntries(Object.entries(TABLES).map(([name, schema]) => [name, fieldTable(inputSchema(schema))])),
+      "preprocess-reasons": table(["reason", "row", "meaning"], [
+        ...Object.entries(REJECT_REASONS).map(([reason, meaning]) => [`\`${reason}\``, "broken", meaning]),
+        ...Object.entries(DROP_REASONS).map(([reason, meaning]) => [`\`${reason}\``, "left out", meaning]),
+      ]),
       "retry-causes": table(["cause", "retried without `on`", "meaning"], FAILURE_CODES.map((code) => [`\`${code}\``, retriedByDefault(code), FAILURES[code].meaning])),
     }),
 };

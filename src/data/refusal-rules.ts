@@ -44,7 +44,7 @@ function reasonsInWords({ reasons }: AccountTotals): string {
 }
 
 function first(rejects: readonly string[]): string {
-  return `The first: ${rejects.join("; ")}.`;
+  return `The first: ${rejects.map((reject) => reject.replace(/\.$/, "")).join("; ")}.`;
 }
 
 function count(number: number): string {

@@ -26,7 +26,7 @@ export const StageKind = builder.enumType("StageKind", {
 const Progress = builder.objectRef<{ step: number; totalSteps: number | null; etaSeconds: number | null }>("Progress").implement({
   description: "How far a stage has come.",
   fields: (t) => ({
-    step: t.expose("step", { type: "SafeInt" }),
+    step: t.expose("step", { type: "SafeInt", description: "Steps of a training; bytes of work of a preprocess stage, whose number is only good for its share of `totalSteps`." }),
     totalSteps: t.expose("totalSteps", { type: "SafeInt", nullable: true }),
     etaSeconds: t.exposeFloat("etaSeconds", { nullable: true, description: "Seconds to the end at the recent pace; null when that is not known." }),
   }),

@@ -212,7 +212,7 @@ test("a share of broken rows beyond maxRejectedFraction refuses the stage, names
 test("a stage that keeps nothing is refused, saying why and what to do", async () => {
   const refusal = async (files: Record<string, string | Row[]>, params: Row) => preprocess(requestFor(files, params), quiet).then(() => "accepted", (error: Error & { code: string }) => `${error.code} ${error.message}`);
   expect(await refusal({ "a.jsonl": "" }, sft)).toMatch(/^INVALID_INPUT The input holds no rows/);
-  expect(await refusal({ "a.jsonl": [{ lorem: "ipsum" }, { lorem: "dolor" }] }, sft)).toMatch(/2 UNKNOWN_SHAPE.*Say in columns.*a\.jsonl:1 /);
+  expect(await refusal({ "a.jsonl": [{ lorem: "ipsum" }, { lorem: "dolor" }] }, sft)).toMatch(/2 UNKNOWN_SHAPE.*Say in columns.*a\.jsonl:1 .*which part; a\.jsonl:2 .*which part\.$/);
   expect(await refusal({ "a.jsonl": sums(3) }, { ...sft, filter: { minChars: 90_000 } })).toMatch(/None of the 3 rows is left: 3 TOO_SHORT \(.*\)\. Loosen filter\./);
   expect(await refusal({ "a.jsonl": sums(3), "b.jsonl": sums(3) }, { ...sft, dedupe: "exact", inputs: { "a.jsonl": { weight: 1 }, "b.jsonl": { weight: 1 } } })).toMatch(/None of the 6 rows.*bounds the whole mixture to nothing/);
 });

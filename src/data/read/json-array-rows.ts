@@ -62,7 +62,7 @@ export async function* jsonArrayRows(pieces: AsyncIterable<Buffer>, maxRowBytes:
       }
       if (byte === 32 || byte === 9 || byte === LF || byte === 13) continue;
       if (place === "before") {
-        if (byte !== OPEN_LIST) throw new BrokenContentError(notAnArray(byte), line);
+        if (byte !== OPEN_LIST) throw new BrokenContentError(notAnArray(byte));
         place = "between";
       } else if (place === "after") throw new BrokenContentError("something follows the end of the array: a JSON file holds one array; if every line is a value of its own, name the file .jsonl or set format: jsonl", line);
       else if (byte === CLOSE_LIST || byte === COMMA) {

@@ -177,7 +177,7 @@ describe("a file that cannot be read to its end", () => {
     expect(await refusal(fileOf('[{"a":1}', "rows.json"), "json")).toMatchObject({ message: expect.stringMatching(/its \] is missing/) });
   });
   test("one object, lines of objects, or nothing where an array is expected", async () => {
-    expect((await refusal(fileOf('{"data":[{"a":1}]}', "rows.json"), "json")).message).toMatch(/an object, not an array.*jsonl/);
+    expect((await refusal(fileOf('{"data":[{"a":1}]}', "rows.json"), "json")).message).toMatch(/rows\.json: the file holds an object, not an array.*jsonl/);
     expect((await refusal(fileOf('[{"a":1}]\n[{"a":2}]', "rows.json"), "json")).message).toMatch(/something follows the end/);
     expect((await refusal(fileOf("", "rows.json"), "json")).message).toMatch(/empty/);
     expect((await refusal(fileOf("rows", "rows.json"), "json")).message).toMatch(/does not begin with \[/);
