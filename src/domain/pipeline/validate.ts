@@ -9,6 +9,7 @@ import { trainParamsSchema } from "../training/train-params.js";
 import { MAX_PROBLEMS, excerpt, type Problem } from "../errors.js";
 import { buildDag, dagProblems, layersOf, nearestName, spelling, upstreamTest, type Dag } from "./dag.js";
 import { hostileProblem } from "./hostile-input.js";
+import { issueWords } from "./issue-words.js";
 import { findReferences } from "./references.js";
 import {
   MAX_STAGES, approvalParamsSchema, cleanupParamsSchema, commandParamsSchema, evaluateProgramParamsSchema, pipelineSchema, stageSchema, type PipelineSpec, type StageSpec,
@@ -30,7 +31,7 @@ export const MAX_SPEC_BYTES = 16 * 1_048_576;
 export function validateSpec(input: unknown): Validation {
   const refused = hostileProblem(input) ?? tooManyStages(input);
   if (refused !== null) return { spec: null, problems: [refused], layers: [] };
-  const parsed = pipelineSchema.safeParse(input);
+  const parsed = pipelineSchema.safeParse(input, { error: issueWords });
   const { nodes, stages } = parsed.success ? { nodes: parsed.data.stages, stages: parsed.data.stages } : readable(input);
   const problems = parsed.success ? [] : shapeProblems(parsed.error, input);
   const graph = dagProblems(nodes);
@@ -66,7 +67,7 @@ function readable(input: unknown): { nodes: readonly { name: string; dependsOn: 
 
 /** What zod finds wrong with `value`, as problems beneath `path`. Also used for params after references were resolved. */
 export function problemsOf(schema: z.ZodType, value: unknown, path: string): Problem[] {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: issueWords });
   return parsed.success ? [] : shapeProblems(parsed.error, value, path, schema);
 }
 

@@ -100,8 +100,23 @@ describe("each problem is told with its path", () => {
   });
 
   test("a message says what was expected", () => {
-    expect(messages({ name: "p" })).toEqual(['"stages" is missing. Invalid input: expected array, received undefined']);
+    expect(messages({ name: "p" })).toEqual(['"stages" is missing. A list is needed.']);
     expect(messages(pipeline(stage("A")))).toEqual(["stages[0].name: must be lower-case letters, digits, '.', '_' or '-', beginning with a letter or digit"]);
+  });
+
+  test.each<[more: Record<string, unknown>, words: string]>([
+    [{ params: { run: [] } }, "stages[0].params.run: At least 1 entry is needed, and there is none."],
+    [{ params: { run: "node x" } }, 'stages[0].params.run: A list is needed, not the text "node x".'],
+    [{ dependsOn: { a: 1 } }, "stages[0].dependsOn: A list is needed, not an object."],
+    [{ retry: { maxAttempts: 0 } }, "stages[0].retry.maxAttempts: At least 1 is needed, not 0."],
+    [{ retry: { maxAttempts: 1.5 } }, "stages[0].retry.maxAttempts: A whole number is needed, not 1.5."],
+    [{ resources: { gpus: null } }, "stages[0].resources.gpus: A number is needed, not null."],
+  ])("%j is refused in plain words", (more, words) => {
+    expect(messages(pipeline(stage("a", [], more)))).toEqual([words]);
+  });
+  test("a kind that does not exist is answered with those that do", () => {
+    const [words] = messages(pipeline(stage("a", [], { kind: "comand" })));
+    expect(words).toMatch(/^stages\[0\]\.kind: One of preprocess, .*command.* is needed, not the text "comand"\.$/);
   });
 });
 
