@@ -33,7 +33,7 @@ async function survives({ peer }: World, harm: () => Promise<void>): Promise<voi
 
 test.skipIf(!redisIsHere)("orders and reports travel over streams when there are some", async () => {
   const { peer, agent } = await startAgentWorld({ peer: { redis: testRedis() } });
-  await peer.until(() => agent.link() === "streams", "the streams link");
+  await peer.until(() => agent.link() === "streams" && peer.polls() > 0, "the streams link, and the one poll with which it begins");
   const polls = peer.polls();
   const assignment = commandAssignment([node, "-e", "console.log(1)"]);
   peer.order(assign(assignment));

@@ -26,7 +26,7 @@ function inEveryHistory(checks: { afterPass?: (passed: Passed) => void; afterCha
   }), { numRuns });
 }
 
-test("the incremental scheduler does what the slow and obvious one does, whatever happens", () => {
+test("the incremental scheduler does what the slow and obvious one does, whatever happens", { timeout: 60_000 }, () => {
   inEveryHistory({ afterChange: (fleet, reference) => expect(fleet.waitingCount).toBe(reference.waiting.size) }, 2_000);
 });
 
