@@ -159,6 +159,47 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .option("--full", "long texts whole")
     .action(runs(() => import("./commands/data-diff.js")));
 
+  // ── training ─────────────────────────────────────────────────────────────────────────────────────
+  const job = program.command("job").description("Training jobs: train stages seen as the experiments that they are");
+  const target = new Argument("<job>", "id of a job or stage, or a pipeline's id or name"), ofStage = new Argument("[stage]", "which train stage, where the pipeline has several");
+  add(job, "ls", "List training jobs, newest first")
+    .addOption(new Option("-n, --limit <count>", "at most this many").argParser(positive).default(20))
+    .addOption(new Option("-s, --status <status>", "only these, e.g. running,failed; repeatable").argParser(collect))
+    .option("--algorithm <name>", "only this one, e.g. grpo")
+    .action(runs(() => import("./commands/job-ls.js")));
+  add(job, "show", "Show a training job: progress, anomalies, newest metrics, checkpoints, scores, memory")
+    .addArgument(target).addArgument(ofStage).action(runs(() => import("./commands/job-show.js")));
+  add(job, "anomalies", "Print what was found wrong with a training job, what to do, and what was done")
+    .addArgument(target).addArgument(ofStage).action(runs(() => import("./commands/job-anomalies.js")));
+  add(job, "samples", "Print prompts and drawn answers of a training job, newest step first")
+    .addArgument(target).addArgument(ofStage)
+    .addOption(new Option("-n, --limit <count>", "at most this many").argParser(positive).default(5))
+    .addOption(new Option("--step <number>", "only of this step").argParser(natural))
+    .option("--source <source>", "only these: train or validation")
+    .option("--verdict <verdict>", "only these: correct, wrong, error or unscored")
+    .option("--full", "long texts whole")
+    .action(runs(() => import("./commands/job-samples.js")));
+  add(program, "export", "Print a training job as a shell script that reproduces it without Trainyard")
+    .addArgument(target).addArgument(ofStage).action(runs(() => import("./commands/export.js")));
+  const recipe = program.command("recipe").description("Recipes: published settings for a model and a number of GPUs, to begin with");
+  add(recipe, "ls", "List the recipes").action(runs(() => import("./commands/recipe-ls.js")));
+  add(recipe, "show", "Show a recipe: its params and where they are from").addArgument(new Argument("<name>", "of the recipe")).action(runs(() => import("./commands/recipe-show.js")));
+  add(recipe, "use", "Write a recipe as a pipeline with your data filled in, or submit it")
+    .addArgument(new Argument("<name>", "of the recipe"))
+    .option("--data <data>", "raw data, as a path on the host or dataset:<name>: a preprocess stage prepares them")
+    .option("--data-source <name>", "with raw data of reinforcement learning: what verl chooses the scorer by, e.g. openai/gsm8k")
+    .addOption(new Option("--train <file>", "prepared Parquet file, instead of --data; repeatable").argParser(collect))
+    .addOption(new Option("--val <file>", "prepared file to validate on; repeatable").argParser(collect))
+    .option("--model <model>", "another model: a path on the host or a hub id")
+    .option("--name <name>", "of the pipeline (default: the recipe's)")
+    .option("--verl <version>", "check against this release of verl")
+    .option("--simulate", "a stand-in that trains nothing and needs no GPU; every view says so")
+    .addOption(new Option("--set <path=value>", "change the specification, e.g. stages.train.params.epochs=2; repeatable").argParser(collect))
+    .option("--out <file>", "write it to this file, which must not be there yet (default: stdout)")
+    .option("--submit", "submit it instead of writing it")
+    .option("-w, --watch", "with --submit: stay and show it to its end")
+    .action(runs(() => import("./commands/recipe-use.js")));
+
   // ── the fleet ────────────────────────────────────────────────────────────────────────────────────
   const agents = add(program, "agents", "Agents: what they offer and what they run").action(runs(() => import("./commands/agents.js")));
   add(agents, "show", "One agent in detail").argument("<agent>", "name or id").action(runs(() => import("./commands/agents-show.js")));

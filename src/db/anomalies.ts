@@ -114,8 +114,3 @@ export async function listAnomalies(db: Db, stageIds: readonly StageId[], limit 
 export function readAnomaliesAfter(db: Db, pipelineId: PipelineId, position: number, limit: number): Promise<AnomalyRow[]> {
   return selectAnomalies(db).where("pipeline_id", "=", pipelineId).where("position", ">", position).orderBy("position").limit(limit).execute();
 }
-
-/** The newest position of a pipeline; 0 without any. */
-export async function anomaliesHead(db: Db, pipelineId: PipelineId): Promise<number> {
-  return (await db.selectFrom("anomalies").select((eb) => eb.fn.max("position").as("head")).where("pipeline_id", "=", pipelineId).executeTakeFirst())?.head ?? 0;
-}

@@ -1,6 +1,6 @@
 // Anomalies: what was found wrong with a training run, what was done about it, and the findings as they come.
 
-import { readAnomaliesAfter, anomaliesHead, type AnomalyRow } from "../db/anomalies.js";
+import { readAnomaliesAfter, type AnomalyRow } from "../db/anomalies.js";
 import { NotFoundError } from "../domain/errors.js";
 import { isId } from "../domain/ids.js";
 import { ANOMALY_KINDS, ANOMALY_SEVERITIES } from "../domain/training/health/anomaly.js";
@@ -41,15 +41,14 @@ nodeKind("ano", (id, { loaders }) => (isId("ano", id) ? loaders.anomaly.load(id)
 
 builder.subscriptionField("anomalies", (t) => t.field({
   type: Anomaly,
-  description: "Each anomaly of a pipeline's training jobs exactly once and in order, from after the one given; without it, from now on.",
+  description: "Each anomaly of a pipeline's training jobs exactly once and in order, from after the one given; without it, from the first there is.",
   args: { pipelineId: t.arg.id({ required: true }), after: t.arg.id({ description: "Id of an anomaly of this pipeline." }) },
   subscribe: async (_root, { pipelineId, after }, { deps, loaders }) => {
     if (!isId("pip", pipelineId) || (await loaders.pipeline.load(pipelineId)) === null) throw new NotFoundError("pipeline", pipelineId);
     const seen = after == null ? null : isId("ano", after) ? await loaders.anomaly.load(after) : null;
     if (after != null && seen?.pipelineId !== pipelineId) throw new NotFoundError("anomaly", after);
     return anomalyStream({
-      wakeups: deps.wakeups, pipelineId, from: () => (seen === null ? anomaliesHead(deps.db, pipelineId) : Promise.resolve(seen.position)),
-      read: (position, limit) => readAnomaliesAfter(deps.db, pipelineId, position, limit),
+      wakeups: deps.wakeups, pipelineId, after: seen?.position ?? 0, read: (position, limit) => readAnomaliesAfter(deps.db, pipelineId, position, limit),
     });
   },
   resolve: (row) => row as AnomalyRow,

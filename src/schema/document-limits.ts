@@ -27,7 +27,7 @@ const LIST_SIZES: Readonly<Record<string, number>> = {
   "Pipeline.stages": 20, "Pipeline.layers": 1, "Stage.attempts": 2, "Stage.metrics": 5, "Stage.checkpoints": 5, "Stage.evaluations": 2, "Stage.dependsOn": 1, "Stage.waitReasons": 1,
   "MetricSeries.points": 1, "StageError.logTail": 1, "Attempt.command": 1, "Agent.queues": 4, "Agent.pools": 2, "Agent.gpus": 8, "Agent.running": 4, "Query.agents": 20, "Query.queues": 10,
   "PipelineConnection.edges": 1, "AuditConnection.edges": 1,
-  "TrainingJobConnection.edges": 1, "TrainingJob.metrics": 5, "TrainingJob.checkpoints": 5, "TrainingJob.evaluations": 2, "TrainingJob.anomalies": 5, "MemoryEstimate.parts": 5, "SampleConnection.edges": 1, "TrainingJob.sampleSets": 20,
+  "TrainingJobConnection.edges": 1, "TrainingJob.metrics": 5, "TrainingJob.checkpoints": 5, "TrainingJob.evaluations": 2, "TrainingJob.anomalies": 5, "MemoryEstimate.parts": 5, "Query.recipes": 20, "SampleConnection.edges": 1, "TrainingJob.sampleSets": 20,
   "DatasetConnection.edges": 1, "Dataset.columns": 20, "Dataset.suitableFor": 5, "Dataset.tasks": 1, "Dataset.files": 3, "Dataset.readBy": 5, "Stage.datasetsMade": 2, "Stage.datasetsRead": 2,
 };
 const DEFAULT_LIST = 10;

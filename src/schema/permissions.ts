@@ -6,7 +6,7 @@ import type { NeededRole } from "../access/roles.js";
 /** Least role → fields, separated by spaces, by type. */
 export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
   Query: {
-    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs",
+    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs recipes recipe",
     admin: "tokens audit",
   },
   Mutation: {
@@ -47,6 +47,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   SampleEdge: { viewer: "node cursor" },
   MemoryEstimate: { viewer: "bytesPerGpu error parts parameters gpus gpuBytes" },
   MemoryPart: { viewer: "name bytesPerGpu how" },
+  Recipe: { viewer: "name title algorithm model task gpus nodes gpuModel params releases source pipeline" },
   Anomaly: { viewer: "id trainingJob attempt kind severity step metric value nonFinite threshold message suggestion action would reason createdAt" },
   Dataset: {
     viewer: "id name version path format contentHash rows unreadableRows sizeBytes columns tasks suitableFor statistics preview page files madeBy readBy versions createdBy createdAt",

@@ -21,6 +21,7 @@ import "./training-job.js";
 import "./sample.js";
 import "./anomaly.js";
 import "./create-training-job.js";
+import "./recipe.js";
 import "./agent.js";
 import "./queue.js";
 import "./token.js";

@@ -9,6 +9,9 @@ import type { LaunchContext } from "./launch-context.js";
 
 export const DPO_DEFAULTS = { batchSize: 32, microBatchSize: 4, maxLength: 2_048, learningRate: 5e-7, loraLearningRate: 5e-6, beta: 0.1, epochs: 1, schedule: "cosine" } as const;
 
+/** D3. */
+export const RESUME_PROGRAM = packagePath("src", "verl", "python", "resume_dpo.py");
+
 /** Names of the links in the data folder, by position of the file (D1). */
 export function dataLink(split: "train" | "validation", position: number): string {
   return `${split}-${String(position).padStart(5, "0")}.parquet`;
@@ -23,7 +26,7 @@ export function accumulation(params: TrainParams, gpus: number): number {
 
 /** The argv of a training. */
 export function dpoCommand(params: TrainParams, context: DpoContext): readonly string[] {
-  const program = context.resumeFrom === null ? ["-m", "trl.scripts.dpo"] : [packagePath("src", "verl", "python", "resume_dpo.py")]; // D2, D3
+  const program = context.resumeFrom === null ? ["-m", "trl.scripts.dpo"] : [RESUME_PROGRAM]; // D2, D3
   const launcher = context.gpusPerNode > 1 ? ["-m", "accelerate.commands.launch", "--num_processes", String(context.gpusPerNode)] : [];
   return [...context.python, ...launcher, ...program, ...dpoArguments(params, context)];
 }

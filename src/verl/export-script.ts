@@ -2,10 +2,11 @@
 //   E1. Every word is quoted, whatever it holds. What differs from host to host are variables of the script, never words.
 //   E2. Values of secrets are never written: the script asks for them by name.
 
+import { readFileSync } from "node:fs";
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import { filesOf, type TrainParams } from "../domain/training/train-params.js";
 import type { Resources } from "../domain/pipeline/spec.js";
-import { dataLink, dpoCommand } from "./dpo.js";
+import { dataLink, dpoCommand, RESUME_PROGRAM } from "./dpo.js";
 import type { LaunchContext } from "./launch-context.js";
 import type { Release } from "./releases.js";
 import { trainCommand } from "./train-command.js";
@@ -62,7 +63,11 @@ function memberOf({ params, resources: { nodes, gpus }, release, project, experi
   if (trainer === "trl-dpo") {
     const folder = `${VARIABLES.RUN_DIR}/data`;
     const links = (["train", "validation"] as const).flatMap((split) => filesOf(split === "train" ? params.trainFiles : params.valFiles).map((file, position) => ["ln", "-sf", file, `${folder}/${dataLink(split, position)}`]));
-    return [["mkdir", "-p", folder], ...links, dpoCommand(params, { ...context, dataFolder: folder, validates: params.valFiles !== undefined })];
+    const command = dpoCommand(params, { ...context, dataFolder: folder, validates: params.valFiles !== undefined });
+    if (!command.includes(RESUME_PROGRAM)) return [["mkdir", "-p", folder], ...links, command];
+    const program = `${VARIABLES.RUN_DIR}/resume_dpo.py`; // a file of ours travels in the script
+    const writes = [...context.python, "-c", "import sys\nopen(sys.argv[1], 'w').write(sys.argv[2])", program, readFileSync(RESUME_PROGRAM, "utf8")];
+    return [["mkdir", "-p", folder], ...links, writes, command.map((word) => (word === RESUME_PROGRAM ? program : word))];
   }
   const command = trainCommand(params, release, context).argv;
   if (trainer === "verl-sft" || nodes === 1) return [command];

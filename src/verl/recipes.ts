@@ -57,3 +57,8 @@ export const RECIPES: readonly Recipe[] = [
   recipe("cispo-qwen2.5-0.5b", "CISPO of Qwen2.5 0.5B (GRPO with another loss)", "grpo", "Qwen/Qwen2.5-0.5B-Instruct", 1, "any with 40 GiB", "examples/cispo_trainer/run_cispo_qwen2_5_0_5b_gsm8k.sh",
     { batchSize: 256, miniBatchSize: 128, microBatchSize: 16, answers: 5, maxPromptLength: 512, maxResponseLength: 512, klLoss: 0, overrides: { "actor_rollout_ref.actor.policy_loss.loss_mode": "cispo", "actor_rollout_ref.actor.clip_ratio_low": 10, "actor_rollout_ref.actor.clip_ratio_high": 0.2 } }),
 ];
+
+/** Null: there is none. */
+export function recipeNamed(name: string): Recipe | null {
+  return RECIPES.find((recipe) => recipe.name === name) ?? null;
+}

@@ -172,6 +172,9 @@ describe("its anomalies", () => {
     expect(items.map(({ kind, step, trainingJob }: any) => [kind, step, trainingJob.id])).toEqual([["NON_FINITE", 2, jobId], ["OUT_OF_MEMORY", null, jobId]]);
     const late = listen(api.client("viewer"), { query: ANOMALIES, variables: { id: pipelineId, after: items[0].id } });
     expect((await late.take(1))[0].anomalies.id).toBe(items[1].id);
+    const whole = listen(api.client("viewer"), { query: ANOMALIES, variables: { id: pipelineId } });
+    expect((await whole.take(3)).map((item: any) => item.anomalies.id)).toEqual([anomalies[0].id, items[0].id, items[1].id]);
+    await whole.stop();
     await resumed.stop();
     await late.stop();
     await expect(listen(api.client("viewer"), { query: ANOMALIES, variables: { id: pipelineId, after: newId("ano") } }).take(1)).rejects.toMatchObject({ errors: [{ extensions: { code: "NOT_FOUND" } }] });

@@ -44,7 +44,9 @@ async function showStage(cli: Cli, id: string): Promise<void> {
   const { stage } = await cli.api().call<{ stage: ShownStage | null }>(`query ShowStage($id: ID!) { stage(id: $id) { ${STAGE_FIELDS} } }`, { id });
   if (stage === null) throw new CliError(EXIT.notFound, `There is no stage ${id}.`);
   cli.print({ value: stage, ids: () => [stage.id], table: () => describeStage(stage, cli.style, Date.now()) });
-  if (cli.format === "table") cli.note(`${cli.noteStyle.dim("Its log:".padEnd(14))}${cli.command(`logs ${stage.pipeline.id} --stage ${stage.name}`)}`);
+  if (cli.format !== "table") return;
+  cli.note(`${cli.noteStyle.dim("Its log:".padEnd(14))}${cli.command(`logs ${stage.pipeline.id} --stage ${stage.name}`)}`);
+  if (stage.trainingJob !== null) cli.note(`${cli.noteStyle.dim("The training:".padEnd(14))}${cli.command(`job show ${stage.trainingJob.id}`)}`);
 }
 
 function nextCommands(status: string, id: string, approval: string | undefined): [string, string][] {

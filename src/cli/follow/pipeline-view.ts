@@ -12,6 +12,11 @@ export interface ViewError {
 export interface StageProgress { readonly step: number; readonly totalSteps: number | null; readonly etaSeconds: number | null }
 export interface NewestMetric { readonly step: number; readonly value: number | null; readonly nonFinite: string | null }
 
+/** Something found wrong with a train stage. */
+export interface AnomalyView {
+  readonly id: string; readonly kind: string; readonly severity: string; readonly step: number | null; readonly message: string; readonly action: string; readonly would: string | null; readonly createdAt: string;
+}
+
 export interface StageView {
   readonly id: string;
   readonly name: string;
@@ -30,6 +35,10 @@ export interface StageView {
   progress: StageProgress | null;
   waitReasons: readonly string[];
   readonly metrics: Map<string, NewestMetric>;
+  /** A stand-in runs that trains nothing. */
+  readonly simulated: boolean;
+  /** Oldest first; added to by whoever follows them (anomaly-follower.ts). */
+  readonly anomalies: AnomalyView[];
 }
 
 export interface PipelineView {
@@ -46,6 +55,8 @@ export interface PipelineView {
   readonly stages: Map<string, StageView>;
 }
 
+export const ANOMALY_VIEW = "id kind severity step message action would createdAt";
+
 /** The fields of a Pipeline that `viewOf` reads. */
 export const PIPELINE_SNAPSHOT = `
   id name status error createdAt startedAt finishedAt head
@@ -54,6 +65,7 @@ export const PIPELINE_SNAPSHOT = `
     error { code message hint logTail }
     progress { step totalSteps etaSeconds }
     attempts { number status agent { name } }
+    trainingJob { id simulated anomalies { ${ANOMALY_VIEW} } }
   }`;
 
 export interface PipelineSnapshot {
@@ -66,6 +78,7 @@ interface StageSnapshot {
   readonly startedAt: string | null; readonly finishedAt: string | null; readonly outputs: Record<string, unknown> | null; readonly reason: string | null;
   readonly error: ViewError | null; readonly progress: StageProgress | null;
   readonly attempts: readonly { readonly number: number; readonly status: string; readonly agent: { readonly name: string } | null }[];
+  readonly trainingJob?: { readonly id: string; readonly simulated: boolean; readonly anomalies: readonly AnomalyView[] } | null;
 }
 
 /** One item of Subscription.pipelineEvents that is an event. */
@@ -84,9 +97,17 @@ export function viewOf(snapshot: PipelineSnapshot): PipelineView {
   return { id, name, status, error, createdAt, startedAt, finishedAt, cursor: head, seq: 0, stages: new Map(snapshot.stages.map((stage) => [stage.name, stageOf(stage)])) };
 }
 
-function stageOf({ attempts, reason, ...stage }: StageSnapshot): StageView {
+function stageOf({ attempts, reason, trainingJob, ...stage }: StageSnapshot): StageView {
   const newest = attempts.reduce<StageSnapshot["attempts"][number] | null>((best, attempt) => (attempt.number > (best?.number ?? 0) ? attempt : best), null);
-  return { ...stage, attempt: newest?.number ?? null, agent: newest?.agent?.name ?? null, remark: reason, waitReasons: [], metrics: new Map() };
+  return { ...stage, attempt: newest?.number ?? null, agent: newest?.agent?.name ?? null, remark: reason, waitReasons: [], metrics: new Map(), simulated: trainingJob?.simulated === true, anomalies: [...(trainingJob?.anomalies ?? [])] };
+}
+
+/** Takes an anomaly of a stage in. False when it was in already. */
+export function applyAnomaly(view: PipelineView, stage: string, anomaly: AnomalyView): boolean {
+  const found = view.stages.get(stage);
+  if (found === undefined || found.anomalies.some(({ id }) => id === anomaly.id)) return false;
+  found.anomalies.push(anomaly);
+  return true;
 }
 
 /** Moves the view on. False when the event was in already (V2). */
@@ -133,7 +154,7 @@ function applyToStage(stage: StageView, { type, at, payload }: ApiEvent): void {
       Object.assign(stage, { status: "RUNNING", attempt: Number(payload["number"]), agent: text(payload["agentName"]) ?? stage.agent, startedAt: at, finishedAt: null, remark: null, error: null, waitReasons: [] });
       break;
     case "AttemptFailed": case "AttemptLost":
-      stage.remark = failure === undefined ? null : `attempt ${String(payload["number"])}: ${failure.code}`;
+      stage.remark = failure === undefined ? null : `attempt ${String(payload["number"])}: ${failure.code}${payload["rolledBackTo"] == null ? "" : `, back to step ${String(payload["rolledBackTo"])}`}`;
       break;
     case "StageWaitingApproval": Object.assign(stage, { status: "WAITING_APPROVAL", startedAt: at, remark: text(payload["message"]) }); break;
     case "StagePaused": Object.assign(stage, { status: "PAUSED", remark: text(payload["reason"]) }); break;

@@ -6,8 +6,11 @@ import { isScreen, openLiveScreen } from "../live-screen.js";
 import { eventLine } from "../render/event-line.js";
 import { renderPipelineFrame } from "../render/pipeline-frame.js";
 import { statusStyle } from "../style.js";
+import { anomalyLine, anomalySummary } from "../render/anomaly-lines.js";
+import { harmless } from "../render/text-width.js";
+import { followAnomalies } from "./anomaly-follower.js";
 import { followPipeline } from "./pipeline-follower.js";
-import { countsOf, type ApiEvent, type PipelineView } from "./pipeline-view.js";
+import { countsOf, type AnomalyView, type ApiEvent, type PipelineView } from "./pipeline-view.js";
 import { pollTelemetry } from "./telemetry-poll.js";
 
 /** How often clocks and bars move on a terminal, in milliseconds. */
@@ -16,6 +19,7 @@ const REDRAW_MS = 200;
 interface Display {
   state(view: PipelineView): void;
   event(event: ApiEvent, view: PipelineView): void;
+  anomaly(stage: string, anomaly: AnomalyView): void;
   end(): void;
 }
 
@@ -23,9 +27,17 @@ interface Display {
 export async function watchPipeline(cli: Cli, pipelineId: string, signal: AbortSignal): Promise<PipelineView> {
   const subscriptions = openSubscriptions(cli);
   const display = cli.quiet ? silent : cli.format !== "table" ? recordDisplay(cli) : isScreen(cli.stdout, cli.environment) ? screenDisplay(cli) : lineDisplay(cli);
+  let current: PipelineView | null = null;
+  let stopAnomalies: (() => void) | null = null;
+  const onState = (view: PipelineView) => {
+    current = view;
+    display.state(view);
+    stopAnomalies ??= followAnomalies(subscriptions, view, () => current!, display.anomaly);
+  };
   try {
-    return await followPipeline({ api: cli.api(), subscriptions, pipelineId, onState: display.state, onEvent: display.event, signal });
+    return await followPipeline({ api: cli.api(), subscriptions, pipelineId, onState, onEvent: display.event, signal });
   } finally {
+    (stopAnomalies as (() => void) | null)?.();
     display.end();
     subscriptions.close();
   }
@@ -68,6 +80,10 @@ export function sayEnd(cli: Cli, view: PipelineView): void {
   const next = (what: string, command: string) => cli.note(`  ${style.dim(what.padEnd(14))}${cli.command(command)}`);
   const counts = Object.entries(countsOf(view)).map(([status, count]) => `${count} ${status}`).join(", ");
   cli.note(`${statusStyle(style, view.status)(view.status)} ${view.name}: ${counts}${view.error === null ? "" : `. ${view.error}`}`);
+  for (const stage of [...view.stages.values()].filter(({ simulated, anomalies }) => simulated || anomalies.length > 0).slice(0, 5)) {
+    cli.note(`  ${harmless(stage.name)}: ${[stage.simulated ? style.yellow("simulated, nothing was trained") : "", anomalySummary(stage.anomalies, style)].filter((part) => part !== "").join("; ")}`);
+    if (stage.anomalies.length > 0) next("What was found:", `job anomalies ${stage.id}`);
+  }
   if (view.status === "COMPLETED") return next("Look at it:", `show ${view.id}`);
   for (const stage of [...view.stages.values()].filter(({ status }) => status === "FAILED").slice(0, 3)) {
     cli.note(style.red(`  ${stage.name}: ${stage.error?.code ?? "FAILED"}: ${stage.error?.message ?? ""}`));
@@ -78,13 +94,14 @@ export function sayEnd(cli: Cli, view: PipelineView): void {
   next("Try again:", `retry ${view.id}`);
 }
 
-const silent: Display = { state: () => undefined, event: () => undefined, end: () => undefined };
+const silent: Display = { state: () => undefined, event: () => undefined, anomaly: () => undefined, end: () => undefined };
 
 function recordDisplay(cli: Cli): Display {
   return {
     ...silent,
-    state: ({ id, name, status, error, cursor, stages }) => cli.record({ type: "PipelineState", pipelineId: id, name, status, error, cursor, stages: Object.fromEntries([...stages.values()].map((stage) => [stage.name, stage.status])) }),
+    state: ({ id, name, status, error, cursor, stages }) => cli.record({ type: "PipelineState", pipelineId: id, name, status, error, cursor, stages: Object.fromEntries([...stages.values()].map((stage) => [stage.name, stage.status])), simulated: [...stages.values()].filter((stage) => stage.simulated).map((stage) => stage.name) }),
     event: (event) => cli.record(event),
+    anomaly: (stage, anomaly) => cli.record({ type: "Anomaly", stage, ...anomaly }),
   };
 }
 
@@ -94,12 +111,17 @@ function lineDisplay(cli: Cli): Display {
     state(view) {
       const counts = Object.entries(countsOf(view)).map(([status, count]) => `${count} ${status}`).join(", ");
       cli.line(`${new Date().toISOString().slice(11, 19)}  ${cli.style.bold("pipeline")}  ${statusStyle(cli.style, view.status)(view.status)}  ${view.name} ${view.id}: ${counts}${first ? "" : " (read anew)"}`);
+      if (first) for (const stage of view.stages.values()) {
+        if (stage.simulated) cli.line(`${new Date().toISOString().slice(11, 19)}  ${harmless(stage.name)}  ${cli.style.yellow("simulated: nothing is trained")}`);
+        if (stage.anomalies.length > 0) cli.line(`${new Date().toISOString().slice(11, 19)}  ${harmless(stage.name)}  ${anomalySummary(stage.anomalies, cli.style)}`);
+      }
       first = false;
     },
     event(event) {
       const line = eventLine(event, cli.style);
       if (line !== null) cli.line(line);
     },
+    anomaly: (stage, anomaly) => cli.line(`${cli.style.dim(anomaly.createdAt.slice(11, 19))}  ${harmless(stage)}  ⚠ ${anomalyLine(anomaly, cli.style)}`),
     end: () => undefined,
   };
 }
@@ -118,6 +140,7 @@ function screenDisplay(cli: Cli): Display {
       draw();
     },
     event: draw,
+    anomaly: draw,
     end() {
       clearInterval(timer);
       poll.stop();

@@ -28,7 +28,7 @@ function describe({ type, payload }: ApiEvent): [status: string, detail: string]
     case "PipelineFailed": return ["FAILED", String(payload["error"] ?? "")];
     case "PipelineCancelled": return ["CANCELLED", reason];
     case "StageReused": return ["COMPLETED", "taken over from the parent pipeline"];
-    case "StageQueued": return payload["cause"] === "RETRY" ? ["QUEUED", payload["notBefore"] == null ? "to be tried again" : `to be tried again at ${new Date(Number(payload["notBefore"])).toISOString().slice(11, 19)}`] : ["QUEUED", ""];
+    case "StageQueued": return payload["cause"] === "ROLLBACK" ? ["QUEUED", "to go on from an earlier checkpoint"] : payload["cause"] === "RETRY" ? ["QUEUED", payload["notBefore"] == null ? "to be tried again" : `to be tried again at ${new Date(Number(payload["notBefore"])).toISOString().slice(11, 19)}`] : ["QUEUED", ""];
     case "StageWaitingApproval": return ["WAITING_APPROVAL", String(payload["message"] ?? "")];
     case "StageApproved": return ["APPROVED", `by ${String(payload["by"])}${reason === "" ? "" : `: ${reason}`}`];
     case "StageCompleted": return ["COMPLETED", shortOutputs((payload["outputs"] as Record<string, unknown> | undefined) ?? null)];
@@ -37,7 +37,7 @@ function describe({ type, payload }: ApiEvent): [status: string, detail: string]
     case "StageSkipped": return ["SKIPPED", reason];
     case "StagePaused": return ["PAUSED", reason];
     case "AttemptStarted": return ["RUNNING", `on ${String(payload["agentName"])}${Number(payload["number"]) > 1 ? ` (try ${String(payload["number"])})` : ""}`];
-    case "AttemptFailed": return ["ATTEMPT FAILED", why];
+    case "AttemptFailed": return ["ATTEMPT FAILED", payload["rolledBackTo"] == null ? why : `${why} Goes on from step ${String(payload["rolledBackTo"])}.`];
     case "AttemptLost": return ["ATTEMPT LOST", why];
     case "AttemptCancelled": return ["ATTEMPT STOPPED", reason];
     case "AttemptStopRequested": return ["STOPPING", reason];

@@ -1,6 +1,7 @@
 // A pipeline on a terminal, redrawn as it goes: one line per stage with state, agent, time, progress and newest metric values.
 import type { PipelineView, StageView } from "../follow/pipeline-view.js";
 import { statusStyle, type Style } from "../style.js";
+import { anomalySummary } from "./anomaly-lines.js";
 import { count, duration, elapsed, metricValue, progressBar } from "./quantities.js";
 import { cut, fill, harmless, widthOf } from "./text-width.js";
 
@@ -46,7 +47,7 @@ function stageLine(stage: StageView, { nameWidth, agentWidth, style, now }: { na
     ...(agentWidth === 0 ? [] : [style.dim(fill(cut(harmless(stage.agent ?? ""), agentWidth), agentWidth))]),
     fill(elapsed(stage.startedAt, stage.finishedAt, now), 12, "right"),
   ];
-  return `  ${columns.join("  ")}  ${[style.dim(attempt), ...details(stage, style)].filter((part) => part !== "").join("  ")}`.trimEnd();
+  return `  ${columns.join("  ")}  ${[style.dim(attempt), stage.simulated ? style.yellow("simulated") : "", anomalySummary(stage.anomalies, style), ...details(stage, style)].filter((part) => part !== "").join("  ")}`.trimEnd();
 }
 
 function details(stage: StageView, style: Style): string[] {

@@ -1,6 +1,7 @@
 // A stage on one page, for `show`.
 import { statusStyle, type Style } from "../style.js";
 import { bytes, count, duration, elapsed, metricValue, progressInWords } from "./quantities.js";
+import { anomalyLine, type ShownAnomaly } from "./anomaly-lines.js";
 import { renderTable } from "./table.js";
 import { harmless } from "./text-width.js";
 
@@ -11,7 +12,8 @@ export const STAGE_FIELDS = `id name kind status queue priority dependsOn params
   attempts { id number status agent { name } command startedAt finishedAt error { code message } }
   metrics(maxPoints: 1) { name points { step value nonFinite } }
   checkpoints { id step path host sizeBytes isBest isPinned deletedAt }
-  evaluations { id datasetName scores sampleCount }`;
+  evaluations { id datasetName scores sampleCount }
+  trainingJob { id simulated anomalies { id kind severity step message suggestion action would createdAt } }`;
 
 export interface ShownStage {
   readonly id: string; readonly name: string; readonly kind: string; readonly status: string; readonly queue: string; readonly priority: number; readonly dependsOn: readonly string[];
@@ -23,8 +25,11 @@ export interface ShownStage {
   readonly attempts: readonly { readonly id: string; readonly number: number; readonly status: string; readonly agent: { readonly name: string } | null; readonly command: readonly string[] | null; readonly startedAt: string | null; readonly finishedAt: string | null; readonly error: { readonly code: string; readonly message: string } | null }[];
   readonly metrics: readonly { readonly name: string; readonly points: readonly { readonly step: number; readonly value: number | null; readonly nonFinite: string | null }[] }[];
   readonly checkpoints: readonly { readonly id: string; readonly step: number; readonly path: string; readonly host: string; readonly sizeBytes: number | null; readonly isBest: boolean; readonly isPinned: boolean; readonly deletedAt: string | null }[];
+  readonly trainingJob: { readonly id: string; readonly simulated: boolean; readonly anomalies: readonly (ShownAnomaly & { readonly suggestion: string })[] } | null;
   readonly evaluations: readonly { readonly datasetName: string | null; readonly scores: Readonly<Record<string, unknown>>; readonly sampleCount: number }[];
 }
+
+const MOST_ANOMALIES = 10;
 
 export function describeStage(stage: ShownStage, style: Style, now: number): string[] {
   const section = (title: string, lines: readonly string[]) => (lines.length === 0 ? [] : ["", style.bold(title), ...lines.map((line) => `  ${line}`)]);
@@ -32,9 +37,11 @@ export function describeStage(stage: ShownStage, style: Style, now: number): str
   return [
     `${style.bold(harmless(`${stage.pipeline.name} / ${stage.name}`))}  ${style.dim(stage.id)}  ${statusStyle(style, stage.status)(stage.status)}  ${elapsed(stage.startedAt, stage.finishedAt, now)}`,
     style.dim(`${stage.kind.toLowerCase()} in queue ${stage.queue}${stage.priority === 0 ? "" : `, priority ${stage.priority}`}${stage.dependsOn.length === 0 ? "" : `, after ${stage.dependsOn.join(", ")}`}`),
+    ...(stage.trainingJob?.simulated === true ? [style.yellow("simulated: a stand-in runs that trains nothing")] : []),
     ...(stage.reason === null ? [] : [harmless(stage.reason)]),
     ...(progress === null ? [] : [`${progressInWords(stage.kind, progress)}${progress.etaSeconds === null || stage.status !== "RUNNING" ? "" : `, ${duration(progress.etaSeconds * 1000)} to go`}`]),
     ...(stage.error === null ? [] : ["", style.red(`${stage.error.code}: ${harmless(stage.error.message)}`), ...(stage.error.hint === null ? [] : [harmless(stage.error.hint)]), ...newestLast(stage.error.logTail, 20, style)]),
+    ...section("anomalies", (stage.trainingJob?.anomalies ?? []).slice(-MOST_ANOMALIES).flatMap((anomaly) => [anomalyLine(anomaly, style), style.dim(`  ${harmless(anomaly.suggestion)}`)])),
     ...section("waits", stage.waitReasons.map(harmless)),
     ...section("attempts", stage.attempts.length === 0 ? [] : renderTable(["TRY", "STATUS", "AGENT", "TIME", ""].map((title) => ({ title })), stage.attempts.map((attempt) => [
       String(attempt.number), statusStyle(style, attempt.status)(attempt.status), harmless(attempt.agent?.name ?? ""), elapsed(attempt.startedAt, attempt.finishedAt, now),

@@ -21,10 +21,16 @@ export interface LoadedSpec {
 /** Throws CliError when the file cannot be read or --set does not fit; what is wrong inside comes back as problems. */
 export async function loadSpec(cli: Cli, file: string, sets: readonly string[]): Promise<LoadedSpec> {
   const path = file === "-" ? null : resolve(cli.workingDirectory, file);
-  const source = parseSpec(path === null ? await readAll(cli.stdin) : await readText(path, file), path === null ? "-" : shownPath(cli.workingDirectory, path, file));
+  const text = path === null ? await readAll(cli.stdin) : await readText(path, file);
+  return loadSpecText(cli, text, path === null ? "-" : shownPath(cli.workingDirectory, path, file), sets, path === null ? cli.workingDirectory : dirname(path));
+}
+
+/** The same for a text that is at hand. `shown`: what it is called in problems. */
+export function loadSpecText(cli: Pick<Cli, "workingDirectory">, text: string, shown: string, sets: readonly string[], directory: string = cli.workingDirectory): LoadedSpec {
+  const source = parseSpec(text, shown);
   if (source.syntaxErrors.length > 0) return { source, spec: undefined, changes: [], problems: syntaxProblems(source), layers: [] };
   const { spec: changed, changes } = applySets(source.value, sets);
-  const spec = fillDirectory(changed, path === null ? cli.workingDirectory : dirname(path));
+  const spec = fillDirectory(changed, directory);
   const { problems, layers } = validateSpec(spec);
   return { source, spec, changes, problems: locateProblems(source, problems, changes), layers };
 }

@@ -8,22 +8,22 @@ import { pullStream } from "./pull-stream.js";
 export interface AnomalyStreamOptions {
   readonly wakeups: Wakeups;
   readonly pipelineId: PipelineId;
-  /** The position after which it begins; asked once, when it starts. */
-  readonly from: () => Promise<number>;
+  /** The position after which it begins. */
+  readonly after: number;
   readonly read: (position: number, limit: number) => Promise<readonly AnomalyRow[]>;
 }
 
 const PAGE = 100;
 
-export function anomalyStream({ wakeups, pipelineId, from, read }: AnomalyStreamOptions): AsyncIterableIterator<AnomalyRow> {
+export function anomalyStream({ wakeups, pipelineId, after, read }: AnomalyStreamOptions): AsyncIterableIterator<AnomalyRow> {
   let hush: (() => void) | null = null;
-  let position = 0;
+  let position = after;
   return pullStream<AnomalyRow>({
     idleEveryMs: 60_000,
     idle: () => null,
-    async start(wake) {
+    start(wake) {
       hush = wakeups.listen(TOPICS.anomalies(pipelineId), wake);
-      position = await from();
+      return Promise.resolve();
     },
     async page() {
       const items = await read(position, PAGE);
