@@ -205,7 +205,8 @@ function trainer(params: TrainParams, release: Release, context: LaunchContext):
     ...when(params.steps !== undefined, set("trainer.total_training_steps", params.steps ?? 0)),
     set("trainer.save_freq", saveEvery),
     set("trainer.test_freq", testEvery),
-    ...when(params.reward?.model !== undefined, set("trainer.val_before_train", false)), // validation of model-scored rows before the first step aborts the run
+    // Validation of model-scored rows before the first step aborts the run; after a resume it would log a step that is logged already.
+    ...when(params.reward?.model !== undefined || context.resumeFrom !== null, set("trainer.val_before_train", false)),
     ...when(params.keepCheckpoints !== undefined, set("trainer.max_actor_ckpt_to_keep", params.keepCheckpoints ?? 2), set("trainer.max_critic_ckpt_to_keep", params.keepCheckpoints ?? 2)),
     set("trainer.default_local_dir", context.checkpointDir),
     ...when(params.samples, force("trainer.rollout_data_dir", `${context.samplesDir}/train`), force("trainer.validation_data_dir", `${context.samplesDir}/validation`)), // Megatron's configuration lacks the keys before 0.8

@@ -39,8 +39,13 @@ export interface StreamsSource {
   readonly open: 0 | 1 | null;
 }
 
-/** How far a trainer's output is reported: bytes of its standard output and of its JSON-lines logger, and the newest checkpoint. */
-export interface TrainingSource { readonly console: number; readonly logger: number; readonly checkpoint: number | null }
+/** How far a trainer's output is reported: bytes of its standard output and of its JSON-lines logger, the newest checkpoint, and the newest steps whose answers were taken. */
+export interface TrainingSource {
+  readonly console: number;
+  readonly logger: number;
+  readonly checkpoint: number | null;
+  readonly samples?: { readonly train?: number; readonly validation?: number };
+}
 
 /** Everything before `offset` bytes of an evaluation's file of samples is reported. */
 export interface SamplesSource { readonly offset: number }

@@ -14,9 +14,11 @@ import type { TrainingSource } from "../journal/records.js";
 import { sizeOnDisk } from "../telemetry/checkpoint-files.js";
 import { packPoints, type MetricsLine } from "../telemetry/metrics-lines.js";
 import type { Telemetry } from "../telemetry/publisher.js";
+import { sampleReports } from "../telemetry/sample-reports.js";
 import { listCheckpoints } from "./checkpoint-folder.js";
 import { readLines } from "./growing-lines.js";
 import type { RunNote } from "./run-note.js";
+import { dumpedSteps, readDump, removeDump } from "./sample-dumps.js";
 
 /** Least time between two progress reports, and between two looks for checkpoints, in milliseconds. */
 const PROGRESS_EVERY_MS = 500;
@@ -144,6 +146,18 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
       await publish([{ type: "checkpoint", step, path, sizeBytes: await sizeOnDisk(path).catch(() => null) }], { ...at, checkpoint: step });
     }
   };
+  /** verl dumps the answers of a step before it logs the step. */
+  const followSamples = async (ended: boolean): Promise<void> => {
+    const { samplesDir } = note;
+    if (samplesDir === null) return;
+    for (const source of ["train", "validation"] as const) {
+      for (const step of dumpedSteps(samplesDir, source, at.samples?.[source] ?? -1, ended ? null : run.lastStep ?? -1)) {
+        await publish(sampleReports(await readDump(samplesDir, source, step), redactor), { ...at, samples: { ...at.samples, [source]: step } });
+        if (givenUp) return;
+        removeDump(samplesDir, source, step);
+      }
+    }
+  };
   const giveUpIfUnplaceable = (): void => {
     if (run.unplaceable === null || run.lastStep !== null) return;
     context.giveUp(failed("INVALID_INPUT", `Ray waits for processors or GPUs that this host does not have, and would wait for ever: ${redactor.redact(run.unplaceable)}`,
@@ -158,6 +172,7 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
     if (ended || performance.now() - lookedAt >= LOOK_EVERY_MS) {
       lookedAt = performance.now();
       await followCheckpoints(ended);
+      await followSamples(ended);
     }
     if (ended || performance.now() - progressAt >= PROGRESS_EVERY_MS) await publish(progress(), at);
     if (!ended) giveUpIfUnplaceable();
