@@ -15,14 +15,14 @@ import { packagePath } from "../package-root.js";
 import { PROTOCOL_VERSION, type Assignment, type HostDescription, type OpenSession, type Pool } from "../protocol/messages.js";
 import { acquireDirectoryLock } from "../directory-lock.js";
 import { attemptDirectory, ownerOf } from "./attempt/attempt-directory.js";
-import type { AttemptHost } from "./attempt/attempt-host.js";
+import { checkpointRoots, type AttemptHost } from "./attempt/attempt-host.js";
 import type { InProcessRunner } from "./attempt/in-process-attempt.js";
 import { hasLaunched } from "./attempt/launcher.js";
 import { CAPABILITIES, createAttempts } from "./attempts.js";
 import { controlPlaneClient, type ControlPlaneClient } from "./control-plane-client.js";
 import { removeOldDatasets, type DatasetSource } from "./data/dataset-fetch.js";
 import { removeStaleNotes } from "./data/kept-results.js";
-import { parseLabels, parsePools } from "./host/declaration.js";
+import { parseLabels, parsePools, parsePorts } from "./host/declaration.js";
 import { createGpuKeeper } from "./host/gpu-keeper.js";
 import { HOUSEKEEPING_EVERY_MS, removeOldAttempts } from "./host/housekeeping.js";
 import { keepVersions, trainerCapabilities, type HostVersions, type Versions } from "./host/versions.js";
@@ -86,6 +86,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const log = options.log.child({ agent: name });
   const pools = parsePools(config.TRAINYARD_AGENT_POOLS);
   const labels = parseLabels(config.TRAINYARD_AGENT_LABELS);
+  const ports = parsePorts(config.TRAINYARD_AGENT_PORTS);
   const client = controlPlaneClient({ url: config.TRAINYARD_URL, token: readToken(config), caFile: config.TRAINYARD_CA_FILE });
   const directory = openDirectory(config.TRAINYARD_AGENT_DIR);
   const lock = await acquireDirectoryLock(join(directory, "lock"));
@@ -93,7 +94,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     throw new AgentStartError("AGENT_DIRECTORY_IN_USE", `Another agent (pid ${lock.holder.pid}) uses ${directory}. Stop it, or give this one a directory of its own with TRAINYARD_AGENT_DIR.`);
   }
   try {
-    return await runAgent({ ...options, name, log, pools, labels, client, directory, release: () => lock.lock.release() });
+    return await runAgent({ ...options, name, log, pools, labels, ports, client, directory, release: () => lock.lock.release() });
   } catch (error) {
     lock.lock.release();
     throw error;
@@ -104,6 +105,7 @@ interface RunOptions extends AgentOptions {
   readonly name: string;
   readonly pools: Pool[];
   readonly labels: Record<string, string | number | boolean>;
+  readonly ports: AttemptHost["ports"];
   readonly client: ControlPlaneClient;
   /** Absolute, real, and locked by us. */
   readonly directory: string;
@@ -112,7 +114,7 @@ interface RunOptions extends AgentOptions {
 }
 
 async function runAgent(options: RunOptions): Promise<Agent> {
-  const { config, environment, name, log, pools, labels, client, directory } = options;
+  const { config, environment, name, log, pools, labels, ports, client, directory } = options;
   let fatalError: Error | null = null;
   let failDone: (error: Error) => void = () => undefined;
   const fatal = (error: Error): void => {
@@ -163,9 +165,11 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     resolve: (ref, signal) => client.resolveDataset({ ref, ...(sessionId === null ? {} : { sessionId }) }, signal),
     content: (id, signal) => client.datasetContent(id, signal),
   };
+  const sharedRoot = config.TRAINYARD_AGENT_SHARED_DIR === undefined ? null : resolve(config.TRAINYARD_AGENT_SHARED_DIR);
   const cpus = config.TRAINYARD_AGENT_CPUS ?? availableParallelism();
   const host: AttemptHost = {
     journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, cpus,
+    sharedRoot, ports,
     hostHasGpus: gpus.hostHasGpus, gpusTaken: gpus.taken, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
@@ -177,7 +181,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   });
   let stopping: StopMode | null = null;
   const inbox = createOrderInbox({
-    journal, ledger, spool, attempts, attemptsRoot, epoch, log, fatal,
+    journal, ledger, spool, attempts, checkpointRoots: checkpointRoots(host), epoch, log, fatal,
     refuses: () => (stopping !== null ? "This agent is stopping." : null),
     committed: (watermark) => shipper.committed(watermark),
   });

@@ -27,7 +27,7 @@ export interface OrderInboxOptions {
   readonly ledger: Ledger;
   readonly spool: Spool;
   readonly attempts: Attempts;
-  readonly attemptsRoot: string;
+  readonly checkpointRoots: readonly string[];
   readonly epoch: string;
   readonly log: Logger;
   /** Why no new attempt may start now, in words for the control plane; null when one may. */
@@ -53,7 +53,7 @@ export function createOrderInbox(options: OrderInboxOptions): OrderInbox {
   const carryOutDeletion = (order: DeleteOrder): void => {
     if (deleting.has(order.checkpointId)) return;
     deleting.add(order.checkpointId);
-    deleteCheckpointFiles(options.attemptsRoot, order.path)
+    deleteCheckpointFiles(options.checkpointRoots, order.path)
       .then((freedBytes) => ({ freedBytes, error: null }), (error: unknown) => ({ freedBytes: 0, error: (error as Error).message.slice(0, 2_000) }))
       .then(({ freedBytes, error }) => journal.append([
         ...spool.entries([{ type: "checkpoint-deleted", attemptId: order.attemptId, fence: order.fence, at: Date.now(), checkpointId: order.checkpointId, freedBytes, error }]),

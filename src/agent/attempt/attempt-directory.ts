@@ -88,6 +88,11 @@ export function previousOutputDirectory(attemptsRoot: string, assignment: Pick<A
 
 /** Those of all earlier attempts of the stage on this host, newest first. */
 export function earlierOutputDirectories(attemptsRoot: string, assignment: Pick<Assignment, "pipelineId" | "stage" | "fence">): readonly string[] {
+  return earlierAttempts(attemptsRoot, assignment).map(({ root }) => join(root, "output")).filter((output) => statSync(output, { throwIfNoEntry: false })?.isDirectory());
+}
+
+/** The directories of all earlier attempts of the stage below `attemptsRoot`, newest first. */
+export function earlierAttempts(attemptsRoot: string, assignment: Pick<Assignment, "pipelineId" | "stage" | "fence">): readonly { readonly fence: number; readonly root: string }[] {
   const stageRoot = join(attemptsRoot, assignment.pipelineId, assignment.stage);
   let numbers: number[];
   try {
@@ -95,7 +100,7 @@ export function earlierOutputDirectories(attemptsRoot: string, assignment: Pick<
   } catch {
     return [];
   }
-  return numbers.sort((a, b) => b - a).map((number) => join(stageRoot, String(number), "output")).filter((output) => statSync(output, { throwIfNoEntry: false })?.isDirectory());
+  return numbers.sort((a, b) => b - a).map((fence) => ({ fence, root: join(stageRoot, String(fence)) }));
 }
 
 /** The real path of `path` (relative ones start at `base`) when it lies inside `root`, links resolved; null when it does not, or does not exist. */

@@ -21,6 +21,10 @@ export interface AttemptHost {
   readonly secretsFile: string | undefined;
   /** Interpreter of the trainers, unless a stage names another. */
   readonly python: string;
+  /** Absolute: a folder on a file system that all agents of a run over several nodes see at this path; null: none. */
+  readonly sharedRoot: string | null;
+  /** Ports at which members of a run may meet. */
+  readonly ports: { readonly first: number; readonly last: number };
   /** Processors that a trainer may count on. */
   readonly cpus: number;
   /** Whether the host has GPUs, so that an attempt without any is kept off them. */
@@ -31,4 +35,9 @@ export interface AttemptHost {
   leasesTrusted(): boolean;
   /** An error that the agent cannot live with: the journal's disk is gone. */
   fatal(error: Error): void;
+}
+
+/** Below them lie the checkpoints that this agent may delete. */
+export function checkpointRoots({ attemptsRoot, sharedRoot }: Pick<AttemptHost, "attemptsRoot" | "sharedRoot">): readonly string[] {
+  return sharedRoot === null ? [attemptsRoot] : [attemptsRoot, sharedRoot];
 }

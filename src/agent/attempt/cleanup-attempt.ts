@@ -2,7 +2,7 @@
 
 import { deleteCheckpointFiles } from "../telemetry/checkpoint-files.js";
 import type { HeldAttempt } from "../journal/records.js";
-import type { AttemptHost } from "./attempt-host.js";
+import { checkpointRoots, type AttemptHost } from "./attempt-host.js";
 import { runInside } from "./inside-attempt.js";
 import type { RunningAttempt } from "./running-attempt.js";
 
@@ -19,7 +19,7 @@ export function runCleanup(host: AttemptHost, held: HeldAttempt): RunningAttempt
       let freed = 0;
       let error: string | null = null;
       try {
-        freed = await deleteCheckpointFiles(host.attemptsRoot, path);
+        freed = await deleteCheckpointFiles(checkpointRoots(host), path);
         deleted++;
         freedBytes += freed;
       } catch (thrown) {

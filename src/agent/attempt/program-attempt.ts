@@ -45,7 +45,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   const { assignment } = held;
   const { attemptId, fence } = assignment;
   const log = host.log.child({ attemptId, stage: assignment.stage });
-  const mark = programMark(attemptId);
+  const mark = programMark(assignment);
   const publisher = createPublisher(host.spool, { attemptId, fence });
   let program: ProgramIdentity | null = null;
   let known: ProcessIdentity[] = [];

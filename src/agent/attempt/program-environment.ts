@@ -35,6 +35,7 @@ export function programEnvironment(input: EnvironmentInput): Record<string, stri
     TRAINYARD_METRICS_FILE: directory.metricsFile,
     TRAINYARD_OUTPUT_DIR: directory.output,
     ...(input.previousOutput === null ? {} : { TRAINYARD_PREVIOUS_OUTPUT_DIR: input.previousOutput }),
+    ...(several ? { [MEMBER]: memberOf(assignment) } : {}),
     ...(several ? { TRAINYARD_NODE_RANK: String(assignment.rank), TRAINYARD_NODES: String(assignment.members.length) } : {}),
     ...(several && assignment.members[0]?.address ? { TRAINYARD_HEAD_ADDRESS: assignment.members[0].address } : {}),
     // Without an assigned GPU none is visible: a GPU is never used by two attempts. Indices are nvidia-smi's, hence the order by bus.
@@ -43,7 +44,13 @@ export function programEnvironment(input: EnvironmentInput): Record<string, stri
   return { ...Object.fromEntries(inherited), ...input.stage, ...ours }; // V2
 }
 
-/** By which everything an attempt started is recognised. */
-export function programMark(attemptId: string): string {
-  return `TRAINYARD_ATTEMPT_ID=${attemptId}`;
+/** By which everything is recognised that this member of an attempt started: two members may share a host. */
+export function programMark(assignment: Pick<Assignment, "attemptId" | "members" | "rank">): string {
+  return assignment.members.length > 1 ? `${MEMBER}=${memberOf(assignment)}` : `TRAINYARD_ATTEMPT_ID=${assignment.attemptId}`;
+}
+
+const MEMBER = "TRAINYARD_MEMBER";
+
+function memberOf({ attemptId, rank }: Pick<Assignment, "attemptId" | "rank">): string {
+  return `${attemptId}.${rank}`;
 }

@@ -1,4 +1,4 @@
-// What the operator declares of this host: pools and labels, written in one line each.
+// What the operator declares of this host: pools, labels and ports, written in one line each.
 
 import type { Pool } from "../../protocol/messages.js";
 
@@ -39,4 +39,12 @@ export function parseLabels(text: string): Record<string, string | number | bool
     return [key, /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value];
   });
   return Object.fromEntries(labels);
+}
+
+/** "29500-29999": ports from first to last. Throws DeclarationError. */
+export function parsePorts(text: string): { readonly first: number; readonly last: number } {
+  const match = /^\s*(\d{1,5})\s*-\s*(\d{1,5})\s*$/.exec(text);
+  const [first, last] = [Number(match?.[1]), Number(match?.[2])];
+  if (match === null || first < 1_024 || last > 65_535 || last < first) throw new DeclarationError(`TRAINYARD_AGENT_PORTS: ${JSON.stringify(text)} is not of the form first-last with ports from 1024 to 65535, e.g. 29500-29999.`);
+  return { first, last };
 }

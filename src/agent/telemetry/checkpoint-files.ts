@@ -1,5 +1,5 @@
 // Checkpoints on disk: how large, and gone.
-//   C1. Nothing outside the attempts of this agent is ever deleted: the real path decides, links resolved.
+//   C1. Nothing outside the attempts of this agent, and those it shares, is ever deleted: the real path decides, links resolved.
 //   C2. A checkpoint is renamed before it is deleted: half a checkpoint never carries its name.
 
 import { existsSync, realpathSync } from "node:fs";
@@ -28,17 +28,17 @@ export async function sizeOnDisk(path: string): Promise<number | null> {
   return left < 0 ? null : bytes;
 }
 
-/** Deletes a checkpoint; resolves with the bytes freed, 0 when it is gone already. Throws Error saying why it was not deleted. */
-export async function deleteCheckpointFiles(attemptsRoot: string, path: string): Promise<number> {
+/** Deletes a checkpoint that lies below one of the roots; resolves with the bytes freed, 0 when it is gone already. Throws Error saying why it was not deleted. */
+export async function deleteCheckpointFiles(roots: readonly string[], path: string): Promise<number> {
   if (path.includes("\0") || !path.startsWith("/")) throw new Error(`${JSON.stringify(path)} is no absolute path.`);
   if (!existsSync(path)) {
-    if (!isBelow(attemptsRoot, path)) throw new Error(`${path} lies outside this agent's attempt directories; nothing was deleted.`);
+    if (!roots.some((root) => isBelow(root, path))) throw new Error(`${path} lies outside this agent's attempt directories; nothing was deleted.`);
     return 0;
   }
   const real = realpathSync(path);
-  const root = realpathSync(attemptsRoot);
   // <pipeline>/<stage>/<number>/<something>: never a whole attempt, and C1
-  if (!isBelow(root, real) || real.slice(root.length + 1).split("/").length < 4) throw new Error(`${path} lies outside this agent's attempt directories; nothing was deleted.`);
+  const isOurs = (root: string) => isBelow(root, real) && real.slice(root.length + 1).split("/").length >= 4;
+  if (!roots.filter((root) => existsSync(root)).map((root) => realpathSync(root)).some(isOurs)) throw new Error(`${path} lies outside this agent's attempt directories; nothing was deleted.`);
   const bytes = (await sizeOnDisk(real)) ?? 0;
   const doomed = join(dirname(real), `.deleted-${randomBytes(6).toString("hex")}`);
   await rename(real, doomed); // C2

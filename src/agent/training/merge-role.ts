@@ -10,7 +10,7 @@ import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-en
 import type { HeldAttempt } from "../journal/records.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
 import { mergeInterpreter } from "./interpreter.js";
-import { exportCommand, exportedModel, keepModel } from "./model-export.js";
+import { exportCommand, keepModel } from "./model-export.js";
 import { readNote, type RunNote } from "./run-note.js";
 
 /** Throws NeverStarted. */
@@ -26,7 +26,7 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
   return {
     phases: ["merge"], apart: false, graceMs: 30_000, secrets: environment.secrets,
     async next(ended, status, { directory, redactor, environmentWith, say }) {
-      const model = exportedModel(directory);
+      const model = join(directory.output, "model");
       if (ended === null) {
         const checkpoint = params.checkpoint.replace(/\/+$/, "");
         if (!isAbsolute(checkpoint) || statSync(checkpoint, { throwIfNoEntry: false })?.isDirectory() !== true) {

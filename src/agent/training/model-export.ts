@@ -22,11 +22,6 @@ export interface ModelExport {
   readonly simulated: boolean;
 }
 
-/** Where the model of an attempt lies. */
-export function exportedModel(directory: Pick<AttemptDirectory, "output">): string {
-  return join(directory.output, "model");
-}
-
 export function exportCommand(options: ModelExport, target: string): readonly string[] {
   const source = sourceOf(options);
   if (options.simulated) return [...options.python, "-m", "verl.model_merger", "merge", "--backend", options.backend, "--local_dir", source, "--target_dir", target];

@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { packagePath } from "../../package-root.js";
 
 /** Where a program lies. */
-export function pythonProgram(name: "compose_config" | "check_reward" | "parse_dpo" | "export_model"): string {
+export function pythonProgram(name: "compose_config" | "check_reward" | "parse_dpo" | "export_model" | "await_cluster"): string {
   return packagePath("src", "verl", "python", `${name}.py`);
 }
 

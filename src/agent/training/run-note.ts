@@ -20,6 +20,10 @@ export interface RunNote {
   readonly expectation: CheckpointExpectation;
   /** Whether it saves at its last step. */
   readonly savesLast: boolean;
+  /** The attempt's folder that all nodes see; null: it has one node. */
+  readonly sharedFolder: string | null;
+  /** Where its exported model belongs. */
+  readonly modelDir: string;
   /** Where it leaves drawn answers; null: it leaves none. */
   readonly samplesDir: string | null;
   /** verl's JSON-lines logger; null: it cannot be used. */

@@ -4,8 +4,8 @@
 //   P2. Secrets are references in the environment; in overrides, which verl prints, they are refused.
 
 import { mkdirSync, rmSync, statSync, symlinkSync } from "node:fs";
-import { dirname, isAbsolute, join } from "node:path";
-import { ALGORITHM_FACTS } from "../../domain/training/algorithms.js";
+import { isAbsolute, join } from "node:path";
+import { ALGORITHM_FACTS, type Trainer } from "../../domain/training/algorithms.js";
 import type { TrainParams } from "../../domain/training/train-params.js";
 import { checkpointBytes, exportBytes, type ModelSize } from "../../verl/memory-estimate.js";
 import { savingFacts } from "../../verl/checkpoint-expectation.js";
@@ -14,20 +14,22 @@ import { overrideArgument } from "../../verl/hydra.js";
 import { worldSize, type LaunchContext } from "../../verl/launch-context.js";
 import type { CheckpointExpectation } from "../../verl/output/checkpoint-layout.js";
 import { preflight } from "../../verl/preflight.js";
-import { chooseResume, runIdentity, type EarlierAttempt } from "../../verl/resume.js";
+import { chooseResume, runIdentity, type EarlierAttempt, type ResumeChoice } from "../../verl/resume.js";
 import { checkpointsOf, stepsOf } from "../../verl/run-length.js";
 import { configOf, overridesOf, trainCommand } from "../../verl/train-command.js";
-import { earlierOutputDirectories } from "../attempt/attempt-directory.js";
+import { earlierAttempts } from "../attempt/attempt-directory.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { failed, NeverStarted, type ProgramPlan, type RoleContext } from "../attempt/program-role.js";
 import { freeDisk } from "../host/versions.js";
 import type { HeldAttempt } from "../journal/records.js";
 import { checkpointsAt, listCheckpoints } from "./checkpoint-folder.js";
 import { trainInterpreter, type Interpreter } from "./interpreter.js";
+import { decideTogether, meet, meetingOf } from "./meeting.js";
 import { askPython } from "./python-programs.js";
+import { rayMember } from "./ray-member.js";
 import { findData, type RunData } from "./run-data.js";
 import { findModel } from "./run-model.js";
-import { readNote, readTrained, writeNote, writeTrained, type RunNote } from "./run-note.js";
+import { readNote, readTrained, writeNote, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
 import { temporaryFolder } from "./temporary-folder.js";
 
 /** How long a look by the installed packages themselves may take, in milliseconds: Hydra alone is quick, TRL imports torch. */
@@ -39,8 +41,8 @@ const SIZE_ERROR = 0.3;
 export interface RunPlan {
   readonly plan: ProgramPlan;
   readonly note: RunNote;
-  /** An earlier attempt has trained to the end: only what follows is left. */
-  readonly trained: boolean;
+  /** An earlier attempt has trained to the end: only what follows is left. Otherwise null. */
+  readonly trained: TrainedNote | null;
 }
 
 /** Throws NeverStarted. */
@@ -50,56 +52,79 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const environment = context.environmentWith(stageVariables);
   refuseSecrets(params);
-  if (assignment.members.length > 1) throw new NeverStarted(failed("INVALID_INPUT", "This agent cannot train over several nodes.", "Set resources.nodes to 1."));
+  const meeting = assignment.members.length > 1 ? meetingOf(assignment, host) : null;
+  if (meeting !== null && trainer === "trl-dpo") throw new NeverStarted(failed("INVALID_INPUT", "dpo trains on one node.", "Set resources.nodes to 1."));
   const interpreter = await trainInterpreter(params, params.python ?? host.python, environment, say);
   const data = await findData(params, host, { owner: assignment.attemptId, signal, say });
   const local: TrainParams = { ...params, trainFiles: [...data.trainFiles], ...(data.valFiles.length === 0 ? {} : { valFiles: [...data.valFiles] }) };
   const model = params.simulate ? { facts: null, size: null } : findModels(local, environment);
 
+  const place = (name: string, alone: string = directory.root) => join(meeting?.folder ?? alone, name);
   const launch: LaunchContext = {
-    nodes: assignment.members.length, gpusPerNode: assignment.gpus.length, rank: assignment.rank, meeting: null, python: interpreter.python,
-    checkpointDir: join(directory.output, "checkpoints"), hydraDir: join(directory.root, "hydra"), samplesDir: join(directory.root, "samples"),
-    project: assignment.pipelineName, experiment: assignment.stage, resumeFrom: null, cpus: trainer === "verl-rl" ? host.cpus : null, device: assignment.gpus.length > 0 ? "cuda" : "cpu",
+    nodes: assignment.members.length, gpusPerNode: assignment.gpus.length, rank: assignment.rank, meeting, python: interpreter.python,
+    checkpointDir: place("checkpoints", directory.output), hydraDir: join(directory.root, "hydra"), samplesDir: place("samples"), project: assignment.pipelineName, experiment: assignment.stage,
+    resumeFrom: null, cpus: trainer === "verl-rl" && meeting === null ? host.cpus : null, device: assignment.gpus.length > 0 ? "cuda" : "cpu", // a cluster that is there already has its processors
   };
   judge(local, interpreter, launch, data, model.facts, host.cpus, say);
-  const saving = savingFacts(local, interpreter.release, launch);
-  const expectation: CheckpointExpectation = { backend: saving.backend, folders: saving.folders, contents: saving.contents };
+  const { savesLast, ...expectation } = savingFacts(local, interpreter.release, launch);
+  const totalSteps = stepsOf(local, data.facts.trainRows, worldSize(launch));
+  if (assignment.rank === 0) checkDisk(local, model.size, totalSteps, meeting === null ? directory.root : host.sharedRoot!, say);
+  const shared = meeting === null ? directory.root : meeting.folder;
+  const dataFolder = trainer === "trl-dpo" ? linkData(data, join(directory.root, "data")) : "";
+  const commandFor = (context: LaunchContext): Launch => (trainer === "trl-dpo" ? dpoLaunch(local, { ...context, dataFolder, validates: data.valFiles.length > 0 }) : trainCommand(local, interpreter.release, context));
+  if (interpreter.facts !== null) {
+    const asked = { ...commandFor(launch).environment, ...stageVariables };
+    await askInstalled(local, interpreter, { ...launch, dataFolder, validates: data.valFiles.length > 0 }, context.environmentWith(asked), signal, say);
+  }
+
   const identity = runIdentity(assignment.params);
-  const choice = chooseResume({
-    mode: typeof params.resume === "string" ? params.resume : { from: checkpointsAt(params.resume.from, trainer, expectation), asked: params.resume.from },
-    attempts: earlierAttempts(host, held, identity, expectation), rollbacks: assignment.rollbacks ?? [], worldSize: worldSize(launch),
-  });
+  const decide = (): Decision => {
+    const choice = chooseResume({
+      mode: typeof params.resume === "string" ? params.resume : { from: checkpointsAt(params.resume.from, trainer, expectation), asked: params.resume.from },
+      attempts: findEarlier(meeting === null ? host.attemptsRoot : host.sharedRoot!, assignment, identity, trainer, expectation), rollbacks: assignment.rollbacks ?? [], worldSize: worldSize(launch),
+    });
+    const finished = choice.kind === "resume" && choice.finished ? readTrained(earlierAttempts(meeting === null ? host.attemptsRoot : host.sharedRoot!, assignment).find(({ fence }) => fence === choice.fence)?.root ?? "") : null;
+    return { choice, trained: finished };
+  };
+  if (meeting !== null) {
+    say(`waiting for the ${assignment.members.length} members in ${meeting.folder}; they meet at ${meeting.address}:${meeting.port}`);
+    await meet(meeting, assignment, signal);
+  }
+  const { choice, trained } = meeting === null ? decide() : await decideTogether(meeting, assignment, signal, decide);
   if (choice.kind === "refuse") throw new NeverStarted(failed("INVALID_INPUT", choice.message, choice.hint));
   if (choice.kind === "start" && choice.why !== null) say(`starts from the model: ${choice.why}`);
   if (choice.kind === "resume") say(`goes on from the checkpoint of step ${choice.checkpoint.step}${choice.fence === null ? "" : ` of attempt ${choice.fence}`}: ${choice.checkpoint.path}`);
-  const resumed = choice.kind === "resume" ? { step: choice.checkpoint.step, path: choice.checkpoint.path } : null;
-  const launched: LaunchContext = { ...launch, resumeFrom: resumed?.path ?? null };
-  const totalSteps = stepsOf(local, data.facts.trainRows, worldSize(launch));
-  checkDisk(local, model.size, totalSteps, directory.root, say);
-  for (const folder of [launch.checkpointDir, launch.hydraDir, launch.samplesDir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (trained !== null) say("that attempt had trained to the end; only what comes after is left");
 
-  const dpo: DpoContext | null = trainer === "trl-dpo" ? { ...launched, dataFolder: linkData(data, join(directory.root, "data")), validates: data.valFiles.length > 0 } : null;
-  const command = dpo === null ? trainCommand(local, interpreter.release, launched) : { argv: dpoCommand(local, dpo), stopSignal: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" } };
-  if (interpreter.facts !== null) await askInstalled(local, interpreter, launched, dpo, context.environmentWith({ ...command.environment, ...stageVariables }), signal, say);
-  const loggerFile = trainer !== "trl-dpo" && interpreter.release.fileLogger ? join(directory.root, "logger.jsonl") : null;
+  const resumed = choice.kind === "resume" ? { step: choice.checkpoint.step, path: choice.checkpoint.path } : null;
+  for (const folder of [launch.checkpointDir, launch.hydraDir, launch.samplesDir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const command = commandFor({ ...launch, resumeFrom: resumed?.path ?? null });
+  const ray = trainer === "verl-rl" ? temporaryFolder(assignment.attemptId) : null;
+  const argv = meeting === null || ray === null ? command.argv : rayMember(meeting, assignment, { python: interpreter.python, trainer: command.argv, cpus: host.cpus, temporaryFolder: ray, cluster: !params.simulate }, directory.root);
+  const loggerFile = trainer !== "trl-dpo" && interpreter.release.fileLogger ? join(shared, "logger.jsonl") : null;
   const note: RunNote = {
-    identity, trainer, python: interpreter.python, argv: command.argv, stopSignal: command.stopSignal, checkpointDir: launch.checkpointDir, expectation, savesLast: saving.savesLast,
+    identity, trainer, python: interpreter.python, argv, stopSignal: command.stopSignal, checkpointDir: launch.checkpointDir, expectation, savesLast, sharedFolder: meeting?.folder ?? null, modelDir: place("model", directory.output),
     samplesDir: trainer === "verl-rl" && params.samples ? launch.samplesDir : null, loggerFile, resumed, totalSteps, simulated: params.simulate,
     model: params.model, loraAlpha: params.lora === undefined ? null : (params.lora.alpha ?? params.lora.rank * 2),
   };
-  writeNote(directory, note);
-  const finished = choice.kind === "resume" && choice.finished ? readTrained(rootOf(host, held, choice.fence!)) : null;
-  if (finished !== null) {
-    say(`attempt ${choice.kind === "resume" ? choice.fence! : ""} had trained to the end; only what comes after is left`);
-    writeTrained(directory.root, finished);
+  for (const root of new Set([directory.root, ...(assignment.rank === 0 ? [shared] : [])])) {
+    writeNote({ planFile: join(root, "plan.json") }, note);
+    if (trained !== null) writeTrained(root, trained);
   }
   return {
-    note, trained: finished !== null,
+    note, trained,
     plan: {
-      argv: command.argv, workingDirectory: null, stopSignal: command.stopSignal,
-      environment: { ...command.environment, ...stageVariables, ...(trainer === "verl-rl" ? { RAY_TMPDIR: temporaryFolder(assignment.attemptId) } : {}), ...(loggerFile === null ? {} : { VERL_FILE_LOGGER_PATH: loggerFile }) },
+      argv, workingDirectory: null, stopSignal: command.stopSignal,
+      environment: { ...command.environment, ...stageVariables, ...(ray === null ? {} : { RAY_TMPDIR: ray }), ...(loggerFile === null ? {} : { VERL_FILE_LOGGER_PATH: loggerFile }) },
     },
   };
+}
+
+type Launch = Pick<ReturnType<typeof trainCommand>, "argv" | "environment"> & { readonly stopSignal: NodeJS.Signals | null };
+interface Decision { readonly choice: ResumeChoice; readonly trained: TrainedNote | null }
+
+function dpoLaunch(params: TrainParams, context: DpoContext): Launch {
+  return { argv: dpoCommand(params, context), stopSignal: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" } };
 }
 
 /** P2. */
@@ -124,22 +149,16 @@ function judge(params: TrainParams, interpreter: Interpreter, context: LaunchCon
   throw new NeverStarted(failed("INVALID_INPUT", errors.map(({ path, message }) => `${path}: ${message}`).join("\n"), errors[0]!.hint));
 }
 
-function earlierAttempts(host: AttemptHost, { assignment }: HeldAttempt, identity: string, expectation: CheckpointExpectation): readonly EarlierAttempt[] {
-  const { trainer } = ALGORITHM_FACTS[(assignment.params as { algorithm: TrainParams["algorithm"] }).algorithm];
-  return earlierOutputDirectories(host.attemptsRoot, assignment).flatMap((output): EarlierAttempt[] => {
-    const root = dirname(output);
-    const note = readNote({ planFile: join(root, "plan.json") });
+function findEarlier(root: string, assignment: HeldAttempt["assignment"], identity: string, trainer: Trainer, expectation: CheckpointExpectation): readonly EarlierAttempt[] {
+  return earlierAttempts(root, assignment).flatMap(({ fence, root: attempt }): EarlierAttempt[] => {
+    const note = readNote({ planFile: join(attempt, "plan.json") });
     if (note === null) return [];
-    const trained = readTrained(root);
+    const trained = readTrained(attempt);
     const own = listCheckpoints(note.checkpointDir, trainer, expectation);
     // A run that was resumed at its very end has its result in an earlier attempt's folder.
     const elsewhere = trained?.checkpoint != null && !own.some(({ path }) => path === trained.checkpoint) ? checkpointsAt(trained.checkpoint, trainer, expectation) : [];
-    return [{ fence: Number(root.split("/").at(-1)), sameRun: note.identity === identity, checkpoints: [...elsewhere, ...own], finishedStep: trained?.checkpoint == null ? null : trained.step }];
+    return [{ fence, sameRun: note.identity === identity, checkpoints: [...elsewhere, ...own], finishedStep: trained?.checkpoint == null ? null : trained.step }];
   });
-}
-
-function rootOf(host: AttemptHost, { assignment }: HeldAttempt, fence: number): string {
-  return dirname(earlierOutputDirectories(host.attemptsRoot, assignment).find((output) => Number(dirname(output).split("/").at(-1)) === fence) ?? "");
 }
 
 /** P1. */
@@ -160,7 +179,7 @@ function gib(bytes: number): string {
 }
 
 /** What only the installed packages can say. Not being able to ask is no refusal: the launch itself will tell. */
-async function askInstalled(params: TrainParams, interpreter: Interpreter, context: LaunchContext, dpo: DpoContext | null, environment: Readonly<Record<string, string>>, signal: AbortSignal, say: (text: string) => void): Promise<void> {
+async function askInstalled(params: TrainParams, interpreter: Interpreter, context: DpoContext, environment: Readonly<Record<string, string>>, signal: AbortSignal, say: (text: string) => void): Promise<void> {
   const ask = (program: "compose_config" | "check_reward" | "parse_dpo", args: readonly string[], timeoutMs: number, input?: string) =>
     askPython({ python: interpreter.python, program, args, environment, signal, timeoutMs, ...(input === undefined ? {} : { input }) });
   const { reward } = params;
@@ -170,8 +189,8 @@ async function askInstalled(params: TrainParams, interpreter: Interpreter, conte
     if (answer.kind === "unanswered") say(`the reward function could not be tried: ${answer.why}`);
     else if (answer.problem !== null) throw new NeverStarted(failed("INVALID_INPUT", `params.reward: ${answer.problem}`, "It is called with (data_source, solution_str, ground_truth, extra_info) and the arguments of params.reward.arguments."));
   }
-  if (dpo !== null) {
-    const answer = await ask("parse_dpo", dpoArguments(params, dpo), IMPORT_MS);
+  if (ALGORITHM_FACTS[params.algorithm].trainer === "trl-dpo") {
+    const answer = await ask("parse_dpo", dpoArguments(params, context), IMPORT_MS);
     if (answer.kind === "unanswered") say(`TRL could not be asked about its arguments: ${answer.why}`);
     else if (answer.problem !== null) throw new NeverStarted(failed("INVALID_INPUT", `TRL ${interpreter.facts?.trl ?? ""} refuses the arguments: ${answer.problem}`, "For dpo the overrides are arguments of `trl dpo`, by name."));
     return;

@@ -4,13 +4,12 @@
 
 import { trainParamsSchema } from "../../domain/training/train-params.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
-import type { AttemptDirectory } from "../attempt/attempt-directory.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { classifyExit } from "../attempt/exit-causes.js";
 import { failed, NOTHING_TO_FOLLOW, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "../attempt/program-role.js";
 import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-environment.js";
 import type { HeldAttempt } from "../journal/records.js";
-import { exportCommand, exportedModel, keepModel } from "./model-export.js";
+import { exportCommand, keepModel } from "./model-export.js";
 import { judgeEnd } from "./run-evidence.js";
 import { createRunFollower } from "./run-follower.js";
 import { readNote, readTrained, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
@@ -29,15 +28,15 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
   const environment = stageEnvironment(params.env ?? {}, held, host, resumed);
   refuseNul(Object.values(environment.variables));
 
-  const exportPlan = (note: RunNote, checkpoint: string, directory: AttemptDirectory): ProgramPlan => ({
+  const exportPlan = (note: RunNote, checkpoint: string): ProgramPlan => ({
     argv: exportCommand({
       python: note.python, checkpoint, trainer: note.trainer === "trl-dpo" ? "trl" : "verl", backend: note.expectation.backend, lora: "fold", loraAlpha: note.loraAlpha, base: note.trainer === "trl-dpo" ? note.model : null, simulated: note.simulated,
-    }, exportedModel(directory)),
+    }, note.modelDir),
     workingDirectory: null, environment: environment.variables, stopSignal: null,
   });
   /** After the training: the export, or the end. */
-  const follows = (note: RunNote, trained: TrainedNote, directory: AttemptDirectory): RoleStep =>
-    (params.export === "last" && trained.checkpoint !== null ? { run: exportPlan(note, trained.checkpoint, directory), phase: EXPORT } : { end: { kind: "COMPLETED", outputs: trained.outputs } });
+  const follows = (note: RunNote, trained: TrainedNote): RoleStep =>
+    (params.export === "last" && trained.checkpoint !== null ? { run: exportPlan(note, trained.checkpoint), phase: EXPORT } : { end: { kind: "COMPLETED", outputs: trained.outputs } });
 
   return {
     phases: ["train", "export"], apart: true, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
@@ -46,7 +45,8 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
       if (ended === null) {
         const run = await planRun(params, held, environment.variables, host, context);
         refuseNul(run.plan.argv);
-        return run.trained ? follows(run.note, readTrained(directory.root)!, directory) : { run: run.plan, phase: TRAIN };
+        if (run.trained === null) return { run: run.plan, phase: TRAIN };
+        return assignment.rank > 0 ? { end: { kind: "COMPLETED", outputs: {} } } : follows(run.note, run.trained);
       }
       if (status !== 0) return { end: badEnd(ended, status as number, context) };
       if (assignment.rank > 0) return { end: { kind: "COMPLETED", outputs: {} } };
@@ -54,17 +54,17 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
         const note = readNote(directory)!;
         const { verdict, trained } = judgeEnd(note, directory);
         if (verdict.kind === "unsound") return { end: failed(verdict.code, verdict.message, verdict.hint, readLogTail(directory.logFile, context.redactor), 0) };
-        writeTrained(directory.root, trained); // T1
-        return follows(note, trained, directory);
+        for (const root of [directory.root, ...(note.sharedFolder === null ? [] : [note.sharedFolder])]) writeTrained(root, trained); // T1
+        return follows(note, trained);
       }
-      const model = exportedModel(directory);
+      const model = readNote(directory)!.modelDir;
       keepModel(directory, model);
       return { end: { kind: "COMPLETED", outputs: { ...readTrained(directory.root)?.outputs, model } } };
     },
     recall(phase, directory) {
       const note = readNote(directory);
       const checkpoint = readTrained(directory.root)?.checkpoint ?? null;
-      if (phase === EXPORT && note !== null && checkpoint !== null) return exportPlan(note, checkpoint, directory);
+      if (phase === EXPORT && note !== null && checkpoint !== null) return exportPlan(note, checkpoint);
       return { argv: note?.argv ?? [], workingDirectory: null, environment: {}, stopSignal: note?.stopSignal ?? null };
     },
     follow(phase, context) {
