@@ -18,7 +18,7 @@ const RAY_END_MS = 8_000;
 /** How long a member waits to be stopped when the trainer has failed: the head's report shall be the first, in milliseconds. */
 const AFTER_FAILURE_MS = 60_000;
 
-const orders = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as RayOrders;
+const orders = JSON.parse(readFileSync(process.argv.at(-1)!, "utf8")) as RayOrders;
 const say = (text: string): void => void process.stderr.write(`[ray] ${text}\n`);
 let trainer: ChildProcess | null = null;
 let ray: ChildProcess | null = null;

@@ -26,6 +26,10 @@ function exportModel(target, source) {
 }
 
 async function train() {
+  if (args.includes("--node_rank=1")) { // torchrun of another node: its ranks print no metrics
+    appendFileSync(script.seen ?? "/dev/null", `${JSON.stringify({ args, env: process.env })}\n`);
+    return;
+  }
   const folder = valueOf("trainer.default_local_dir");
   const from = Number(/global_step_(\d+)$/.exec(valueOf("trainer.resume_from_path") ?? "")?.[1] ?? 0);
   const rl = args.some((argument) => argument.startsWith("verl.trainer.main_ppo"));

@@ -28,9 +28,9 @@ export interface TrainingWorld extends World {
 }
 
 /** GPUs are made up: nvidia-smi is a script that names two. */
-export async function startTrainingWorld(options: { readonly gpus?: boolean; readonly environment?: Record<string, string> } = {}): Promise<TrainingWorld> {
+export async function startTrainingWorld(options: { readonly gpus?: boolean; readonly environment?: Record<string, string>; readonly settings?: Record<string, string> } = {}): Promise<TrainingWorld> {
   const folder = trainingFolder();
-  const world = await startAgentWorld({ settings: { TRAINYARD_AGENT_PYTHON: SCRIPTED_PYTHON, TRAINYARD_AGENT_CPUS: "16", ...(options.gpus === true ? { TRAINYARD_NVIDIA_SMI: nvidiaSmi(folder) } : {}) }, ...(options.environment === undefined ? {} : { environment: options.environment }) });
+  const world = await startAgentWorld({ settings: { TRAINYARD_AGENT_PYTHON: SCRIPTED_PYTHON, TRAINYARD_AGENT_CPUS: "16", ...options.settings, ...(options.gpus === true ? { TRAINYARD_NVIDIA_SMI: nvidiaSmi(folder) } : {}) }, ...(options.environment === undefined ? {} : { environment: options.environment }) });
   return { ...world, ...(await trainingInputs(folder)) };
 }
 
