@@ -43,6 +43,20 @@ def merge_with_verl(source: str, target: str, backend: str) -> None:
         sys.exit(code if 0 < code < 128 else 1)
 
 
+def without_task_type(source: str, view: str) -> str:
+    """The merger of 0.7.1 ends with an AttributeError where the trainer noted the adapter's task as text, which is always: it gets a view of the checkpoint without that note."""
+    noted = read_json(os.path.join(source, "lora_train_meta.json"))
+    if not isinstance(noted, dict) or not isinstance(noted.get("task_type"), str):
+        return source
+    os.makedirs(view)
+    for name in os.listdir(source):
+        if name != "lora_train_meta.json":
+            os.symlink(os.path.abspath(os.path.join(source, name)), os.path.join(view, name))
+    with open(os.path.join(view, "lora_train_meta.json"), "w", encoding="utf-8") as file:
+        json.dump({key: value for key, value in noted.items() if key != "task_type"}, file)
+    return view
+
+
 def alpha_of(source: str, written: dict, given: "float | None") -> float:
     """What verl's merger wrote, unless that is 0: then what the trainer left beside the weights, then what the stage says."""
     if written.get("lora_alpha"):
@@ -115,15 +129,18 @@ def check(folder: str) -> None:
 
 
 def export_verl(arguments, aside: str) -> None:
-    merged = f"{aside}.merged"
-    shutil.rmtree(merged, ignore_errors=True)
-    merge_with_verl(arguments.source, merged, arguments.backend)
+    merged, view = f"{aside}.merged", f"{aside}.view"
+    for folder in (merged, view):
+        shutil.rmtree(folder, ignore_errors=True)
+    merge_with_verl(without_task_type(arguments.source, view), merged, arguments.backend)
+    shutil.rmtree(view, ignore_errors=True)
     adapter = os.path.join(merged, "lora_adapter")
     settings = read_json(os.path.join(adapter, "adapter_config.json"))
     if settings is None:
         os.rename(merged, aside)
         return
     settings["lora_alpha"] = alpha_of(arguments.source, settings, arguments.lora_alpha)
+    settings["task_type"] = settings.get("task_type") or "CAUSAL_LM"
     settings["base_model_name_or_path"] = merged if arguments.lora == "fold" else arguments.target
     with open(os.path.join(adapter, "adapter_config.json"), "w", encoding="utf-8") as file:
         json.dump(settings, file, ensure_ascii=False, indent=2)
