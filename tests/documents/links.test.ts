@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { MAY_IMPORT } from "../../scripts/lint/import-direction.js";
 import { packagePath } from "../../src/package-root.js";
 
 function documents(): string[] {
@@ -42,4 +43,11 @@ test.each(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "do
   expect(paths.filter((path) => !existsSync(packagePath(path)))).toEqual([]);
   const called = [...text.matchAll(/npm run ([a-z][a-z:]*[a-z])/g)].map((match) => match[1]!);
   expect(called.filter((script) => !scripts.includes(script))).toEqual([]);
+});
+
+test("the map of ARCHITECTURE.md has every folder of src once, each above all that it imports", () => {
+  const rows = [...readFileSync(packagePath("ARCHITECTURE.md"), "utf8").matchAll(/^\| `src\/([a-z-]+)` \|/gm)].map((match) => match[1]!);
+  expect([...rows].sort()).toEqual(readdirSync(packagePath("src"), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name).sort());
+  const upwards = rows.flatMap((folder, at) => ((MAY_IMPORT as Readonly<Record<string, readonly string[]>>)[folder] ?? []).filter((other) => rows.indexOf(other) < at && other !== "root").map((other) => `${folder} imports ${other}`));
+  expect(upwards).toEqual([]);
 });
