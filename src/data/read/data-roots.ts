@@ -77,9 +77,11 @@ export function createDataRoots(roots: readonly string[]): DataRoots {
   const matches = async (pattern: string): Promise<readonly string[]> => {
     const cwds = isAbsolute(pattern) ? ["/"] : given;
     const real = await realRoots();
-    if (isAbsolute(pattern) && !isInside(fixedPart(pattern), [...given, ...real])) throw outside(pattern);
+    if (isAbsolute(pattern) && !isInside(resolve("/", fixedPart(pattern)), [...given, ...real])) throw outside(pattern);
     if (!isAbsolute(pattern) && pattern.split("/").includes("..")) throw outside(pattern);
     for (const cwd of cwds) {
+      const folder = await realpath(resolve(cwd, fixedPart(pattern))).catch(() => null);
+      if (folder !== null && !isInside(folder, real)) throw outside(pattern); // D1
       // Links are followed, as caches of downloads consist of them; one to / must not make an endless walk over the host.
       const signal = AbortSignal.timeout(MAX_WALK_MS);
       const found = await glob(pattern, { cwd, absolute: true, onlyFiles: true, expandDirectories: false, signal }).catch(() => []);
@@ -87,7 +89,7 @@ export function createDataRoots(roots: readonly string[]): DataRoots {
       if (found.length > MAX_FILES) throw missing(pattern, `More than ${MAX_FILES} files match; there is no room for`);
       const files = new Set<string>();
       for (const path of found) {
-        const file = await fileAt(path, path, real);
+        const file = await fileAt(path, pattern, real);
         if (file !== null) files.add(file);
       }
       if (files.size > 0) return [...files].sort();
@@ -122,5 +124,5 @@ function isInside(path: string, roots: readonly string[]): boolean {
 function fixedPart(pattern: string): string {
   const parts = pattern.split("/");
   const first = parts.findIndex((part) => isDynamicPattern(part));
-  return resolve(parts.slice(0, first === -1 ? parts.length : first).join("/") || "/");
+  return parts.slice(0, first === -1 ? parts.length : first).join("/");
 }
