@@ -3,6 +3,7 @@
 import type { DatasetStatistics, Distribution } from "../../domain/data/dataset.js";
 import { charactersIn } from "../rows/content.js";
 import { createDistribution, type DistributionCounter } from "../rows/distribution.js";
+import { countsOf, countValue, SOURCE_COLUMN } from "../rows/statistics.js";
 import { estimateTokens } from "../rows/tokens.js";
 
 /** Columns and roles that are told apart. */
@@ -19,6 +20,7 @@ export function createContentFigures(): ContentFigures {
   const characters = new Map<string, DistributionCounter>();
   const turns = createDistribution();
   const tokens = createDistribution();
+  const sources = new Map<string, number>();
   let total = 0;
   const take = (name: string, count: number) => {
     let counter = characters.get(name);
@@ -52,6 +54,7 @@ export function createContentFigures(): ContentFigures {
           for (const [role, count] of roles) take(role, count);
         }
       }
+      if (typeof row[SOURCE_COLUMN] === "string") countValue(sources, row[SOURCE_COLUMN]);
       if (dialogue) turns.add(messages);
       tokens.add(estimate);
       total += estimate;
@@ -65,7 +68,7 @@ export function createContentFigures(): ContentFigures {
         characters: Object.fromEntries(found.sort(([left], [right]) => (left < right ? -1 : 1))),
         turns: turns.result(),
         tokens: distribution === null ? null : { by: "estimate", total, distribution },
-        categories: {},
+        categories: countsOf(SOURCE_COLUMN, sources),
       };
     },
   };

@@ -15,6 +15,9 @@ export interface StatisticsCounter {
   result(): DatasetStatistics;
 }
 
+/** Counted without being asked for, in rows for reinforcement learning: verl chooses the scorer by it. */
+export const SOURCE_COLUMN = "data_source";
+
 /** `countBy` are the columns whose values the rows carry in `categories`; `tokens` null estimates. Characters are Unicode code points; for sft and rl by role (and
  *  ground_truth), for preference by column. A role is counted in the rows that have it. Turns of a preference row are those with the better answer; its tokens are
  *  those of all its messages. */
@@ -24,6 +27,7 @@ export function createStatistics(options: { countBy: readonly string[]; tokens: 
   const turns = createDistribution();
   const tokens = createDistribution();
   const categories = options.countBy.map(() => new Map<string, number>());
+  const sources = new Map<string, number>();
   let [rows, totalTokens] = [0, 0];
 
   const take = (name: string, count: number): void => {
@@ -40,6 +44,7 @@ export function createStatistics(options: { countBy: readonly string[]; tokens: 
       tokens.add(count);
       totalTokens += count;
       for (let index = 0; index < categories.length; index++) countValue(categories[index]!, row.categories[index] ?? null);
+      if (row.task === "rl") countValue(sources, row.dataSource);
     },
     result() {
       const found = [...characters].map(([name, distribution]): [string, Distribution | null] => [name, distribution.result()]);
@@ -49,10 +54,15 @@ export function createStatistics(options: { countBy: readonly string[]; tokens: 
         characters: Object.fromEntries(found.filter((one): one is [string, Distribution] => one[1] !== null).sort(byName)),
         turns: turns.result(),
         tokens: spread === null ? null : { by: options.tokens === null ? "estimate" : "tokenizer", total: totalTokens, distribution: spread },
-        categories: Object.fromEntries(options.countBy.map((column, index) => [column, Object.fromEntries([...categories[index]!].sort(byCount))])),
+        categories: { ...countsOf(SOURCE_COLUMN, sources), ...Object.fromEntries(options.countBy.map((column, index) => [column, Object.fromEntries([...categories[index]!].sort(byCount))])) },
       };
     },
   };
+}
+
+/** The counts of a column as statistics hold them; nothing where there are none. */
+export function countsOf(column: string, counts: ReadonlyMap<string, number>): Readonly<Record<string, Readonly<Record<string, number>>>> {
+  return counts.size === 0 ? {} : { [column]: Object.fromEntries([...counts].sort(byCount)) };
 }
 
 function takeCharacters(row: TrainingRow, take: (name: string, count: number) => void): void {
@@ -79,7 +89,7 @@ function takeRoles(messages: readonly Message[], take: (name: string, count: num
 }
 
 /** Rows without a value count under "null". Which values get a counter of their own is decided in the order of the rows. */
-function countValue(values: Map<string, number>, value: string | null): void {
+export function countValue(values: Map<string, number>, value: string | null): void {
   const name = value ?? "null";
   const key = values.has(name) || values.size < MAX_VALUES ? name : OTHERS;
   values.set(key, (values.get(key) ?? 0) + 1);

@@ -62,3 +62,10 @@ test("values are counted, most frequent first, the hundredth and later together,
 test("no rows, no figures", () => {
   expect(createStatistics({ countBy: ["a"], tokens: null }).result()).toEqual({ rows: 0, characters: {}, turns: null, tokens: null, categories: { a: {} } });
 });
+
+test("rows for reinforcement learning are counted by data_source without being asked for", () => {
+  const statistics = createStatistics({ countBy: [], tokens: null });
+  const row = (dataSource: string) => ({ task: "rl" as const, prompt: [{ role: "user" as const, content: "q" }], dataSource, ability: "math", style: "rule" as const, groundTruth: "1", question: null, answer: null, extra: null, promptKey: "q", categories: [] });
+  for (const source of ["openai/gsm8k", "math", "openai/gsm8k"]) statistics.add(row(source));
+  expect(statistics.result().categories).toEqual({ data_source: { "openai/gsm8k": 2, math: 1 } });
+});
