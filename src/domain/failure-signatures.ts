@@ -54,9 +54,19 @@ export const FAILURE_SIGNATURES: readonly FailureSignature[] = [
     suggestion: "The installed PyTorch or CUDA does not fit the GPU or its driver. Install a build for this driver (or a newer driver; after an upgrade, reboot), and compare with `trainyard doctor` on the host.",
   },
   {
+    cause: "TOO_FEW_GPUS",
+    lines: [/Total available GPUs [\d.]+ is less than total desired GPUs [\d.]+/],
+    suggestion: "Ray sees fewer GPUs than the run asks for. On several nodes, look whether every host joined the cluster; on one, whether CUDA_VISIBLE_DEVICES or another run takes some of them away.",
+  },
+  {
     cause: "NO_GPU_VISIBLE",
-    lines: [/No CUDA GPUs are available/i, /Torch not compiled with CUDA enabled/, /no CUDA-capable device is detected/i, /Found no NVIDIA driver on your system/i, /CUDA error: invalid device ordinal/i],
+    lines: [/Distributed package doesn't have NCCL/, /No CUDA GPUs are available/i, /Torch not compiled with CUDA enabled/, /no CUDA-capable device is detected/i, /Found no NVIDIA driver on your system/i, /CUDA error: invalid device ordinal/i],
     suggestion: "The program found no GPU. Request GPUs in the stage's resources, and check nvidia-smi on the host and that its Python has a CUDA build of torch.",
+  },
+  {
+    cause: "FLASH_ATTENTION_MISSING",
+    lines: [/FlashAttention2 has been toggled on, but it cannot be used/, /flash_attn seems to be not installed/],
+    suggestion: "Install flash-attn built for the installed torch and CUDA, or train without it: overrides with attn_implementation: sdpa in the model's override_config.",
   },
   {
     cause: "MODULE_NOT_FOUND",
@@ -94,6 +104,16 @@ export const FAILURE_SIGNATURES: readonly FailureSignature[] = [
     lines: [/Could not override '/, /hydra\.errors\.\w+/, /omegaconf\.errors\.\w+/, /unrecognized arguments:/, /the following arguments are required:/, /pydantic(_core)?\.\w*ValidationError/],
     codes: ["INVALID_INPUT"],
     suggestion: "The program refused its settings. The evidence names the key or the argument: correct the stage's params, and compare with the installed version's own list.",
+  },
+  {
+    cause: "NO_SCORER",
+    lines: [/Reward function is not implemented for data_source/],
+    suggestion: "verl has no scorer for this data_source. Give the train stage a reward function (reward.file) or a reward model, or prepare the data with a data_source that verl scores.",
+  },
+  {
+    cause: "TOO_FEW_ROWS",
+    lines: [/(Train|Validation) dataloader is empty/i],
+    suggestion: "Fewer rows are left than one batch holds. Lower batchSize, or raise maxPromptLength if overlong prompts were left out; the log says how many rows the filter kept.",
   },
   {
     cause: "DATA_FORMAT",
@@ -137,6 +157,11 @@ export const FAILURE_SIGNATURES: readonly FailureSignature[] = [
     cause: "NCCL_FAILURE",
     lines: [/NCCL error/i, /ncclInternalError|ncclSystemError|ncclUnhandledCudaError|ncclRemoteError/, /Watchdog caught collective operation timeout/i, /ProcessGroupNCCL.*(timeout|abort)/i, /torch\.distributed\.DistBackendError/, /DistStoreError|Timed out after .* waiting for clients/],
     suggestion: "The GPUs lost each other. Look at the log of each rank for the first error: one that died makes the others wait. Otherwise check the network between the hosts (NCCL_DEBUG=INFO, NCCL_SOCKET_IFNAME) and raise the timeout.",
+  },
+  {
+    cause: "RAY_TOO_FEW_CPUS",
+    lines: [/No available node types can fulfill resource request/, /Unable to register worker with raylet/],
+    suggestion: "Ray found no room for its workers: each GPU wants 3 processors, and some more for the run itself. Use a larger host or fewer GPUs, and leave ray_kwargs.ray_init.num_cpus unset or high enough.",
   },
   {
     cause: "RAY_ACTOR_DIED",
