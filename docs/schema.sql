@@ -402,6 +402,36 @@ CREATE TABLE schema_migrations (
   CONSTRAINT schema_migrations_pkey PRIMARY KEY (name)
 );
 
+CREATE TABLE ssh_hosts (
+  id text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  host text NOT NULL,
+  port integer NOT NULL,
+  username text NOT NULL,
+  credential text NOT NULL,
+  sealed_secret text,
+  key_path text,
+  sealed_passphrase text,
+  jump_host_id text COLLATE "C",
+  working_directory text NOT NULL,
+  python_environment text,
+  command_prefix text[] NOT NULL,
+  sealed_environment text,
+  environment_names text[] NOT NULL,
+  host_key_type text NOT NULL,
+  host_key_fingerprint text NOT NULL,
+  alarm_at timestamp with time zone,
+  alarm_fingerprint text,
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT ssh_hosts_pkey PRIMARY KEY (id),
+  CONSTRAINT ssh_hosts_name_key UNIQUE (name),
+  CONSTRAINT ssh_hosts_jump_host_id_fkey FOREIGN KEY (jump_host_id) REFERENCES ssh_hosts(id),
+  CONSTRAINT ssh_hosts_credential_check CHECK ((credential = ANY (ARRAY['key'::text, 'key-file'::text, 'password'::text, 'agent'::text]))),
+  CONSTRAINT ssh_hosts_port_check CHECK (((port >= 1) AND (port <= 65535)))
+);
+CREATE INDEX ssh_hosts_by_jump ON ssh_hosts USING btree (jump_host_id) WHERE (jump_host_id IS NOT NULL);
+
 CREATE TABLE stage_telemetry (
   stage_id text COLLATE "C" NOT NULL,
   batch bigint NOT NULL,

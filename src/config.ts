@@ -15,6 +15,7 @@ export const serverConfigSchema = z.object({
   TRAINYARD_DATA_DIR: z.string().min(1).default(".trainyard").describe("Directory of the embedded stores, tokens and uploads."),
   TRAINYARD_SECRET_KEY: z.string().min(1).optional().describe("Key that credentials are sealed with in the database: 32 bytes in base64 or hexadecimal. Several, separated by commas: the first seals, all open."),
   TRAINYARD_SECRET_KEY_FILE: z.string().min(1).optional().describe("File (mode 0600) that holds the key instead. Default: secret-key in the data directory, made when the first credential is stored. All control-plane processes of one database need the same key."),
+  SSH_AUTH_SOCK: z.string().min(1).optional().describe("Socket of an ssh-agent, for SSH hosts that were added without a key of their own."),
   TRAINYARD_HOST: z.string().min(1).default("127.0.0.1").describe("Address to listen on. Anything but loopback needs TLS in front or TRAINYARD_TLS_*."),
   TRAINYARD_PORT: integer(0, 65_535).default(7070).describe("TCP port of GraphQL, agents, health and metrics; 0 picks a free one."),
   TRAINYARD_PUBLIC_URL: z.url().optional().describe("How clients and agents reach this server, when that differs from host and port."),

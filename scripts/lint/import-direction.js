@@ -18,7 +18,7 @@ export const MAY_IMPORT = {
   evaluation: ["root", "data", "verl", ...BASE],
   simulation: ["root", "data", "verl", ...BASE],
   registry: ["root", "data", "db", ...BASE],
-  access: ["root", "db", ...BASE],
+  access: ["root", "db", "hosts", ...BASE],
   actors: ["root", "verl", ...STORES],
   schema: ["root", "actors", "access", "registry", "verl", ...STORES],
   server: ["root", "schema", "actors", "access", "registry", "data", "verl", ...STORES],

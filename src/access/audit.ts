@@ -1,6 +1,6 @@
 // The audit trail: who asked for which change, and whether it was accepted.
 //   U1. Rows are only ever added.
-//   U2. Nothing secret is stored: values of secret-looking keys and of `env` are left out, and large inputs are kept as their hash and size.
+//   U2. Nothing secret is stored: values of secret-looking keys and of `env` and `environment` are left out, and large inputs are kept as their hash and size.
 
 import { createHash } from "node:crypto";
 import type { AuditRow } from "../db/pipeline-store.js";
@@ -70,7 +70,7 @@ function storable(text: string): string {
 
 function redactEntry(key: string, item: unknown, depth: number): Json {
   if (SECRET_KEY.test(key) && item !== null && item !== undefined && typeof item !== "object") return REDACTED;
-  if (key === "env" && item !== null && typeof item === "object" && !Array.isArray(item)) return Object.fromEntries(Object.keys(item).map((name) => [storable(name), REDACTED]));
+  if ((key === "env" || key === "environment") && item !== null && typeof item === "object" && !Array.isArray(item)) return Object.fromEntries(Object.keys(item).map((name) => [storable(name), REDACTED]));
   return redactValue(item, depth + 1);
 }
 

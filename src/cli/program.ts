@@ -205,6 +205,25 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
   add(agents, "show", "One agent in detail").argument("<agent>", "name or id").action(runs(() => import("./commands/agents-show.js")));
   reason(add(agents, "drain", "Give an agent no new work; what runs goes on").argument("<agent>", "name or id")).action(runs(() => import("./commands/agents-drain.js")));
   reason(add(agents, "undrain", "Give an agent work again").argument("<agent>", "name or id")).action(runs(() => import("./commands/agents-undrain.js")));
+  const host = program.command("host").description("Machines that are reached over SSH");
+  add(host, "add", "Add a machine; its host key is shown and must be confirmed").argument("<name>", "what to call it").argument("<target>", "user@host or user@host:port; also a name of ~/.ssh/config of the server's user")
+    .option("--key <file>", "private key, read here and stored encrypted on the server")
+    .option("--key-on-server <file>", "private key that stays in a file on the server's machine")
+    .option("--passphrase-file <file>", "file with the key's passphrase; - for stdin")
+    .option("--password-file <file>", "log in with the password in this file; - for stdin")
+    .option("--ssh-agent", "log in with the ssh-agent of the server's user")
+    .option("--jump <host>", "pass through this host, added before")
+    .option("--dir <path>", "working directory there (default: ~/.trainyard)")
+    .option("--python <path>", "folder of a venv or conda environment there")
+    .addOption(new Option("--prefix <word>", "put before each program; repeatable, a word each").argParser(collect))
+    .addOption(new Option("--env <name=value>", "variable of programs there; repeatable").argParser(collect))
+    .option("--fingerprint <SHA256:…>", "accept exactly this host key without asking")
+    .option("--no-check", "do not look at what the machine has")
+    .action(runs(() => import("./commands/host-add.js")));
+  add(host, "check", "Look at what a machine has: system, disk, GPUs, Python, packages, clock").argument("<host>", "name or id").action(runs(() => import("./commands/host-check.js")));
+  add(host, "ls", "List the machines").action(runs(() => import("./commands/host-ls.js")));
+  add(host, "rm", "Forget a machine with its credentials").argument("<host>", "name or id").option("-y, --yes", "do not ask").action(runs(() => import("./commands/host-rm.js")));
+  add(host, "shell-hint", "Print the ssh command that opens a shell in its working directory").argument("<host>", "name or id").action(runs(() => import("./commands/host-shell-hint.js")));
   add(program, "queues", "Queues: waiting, running, capacity").action(runs(() => import("./commands/queues.js")));
   const checkpoint = program.command("checkpoint").description("Checkpoints that stages left behind");
   add(checkpoint, "ls", "List the checkpoints of a pipeline or stage").argument("<pipeline>", "id or name").option("--stage <name>", "only this stage").option("--all", "deleted ones too").action(runs(() => import("./commands/checkpoint-ls.js")));

@@ -4,7 +4,7 @@
 import type { ColumnType, Generated } from "kysely";
 import type { DatasetColumn, DatasetStatistics } from "../domain/data/dataset.js";
 import type { DataFormat, DataTask } from "../domain/data/preprocess-params.js";
-import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SessionId, StageId, TokenId, UploadId } from "../domain/ids.js";
+import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SessionId, SshHostId, StageId, TokenId, UploadId } from "../domain/ids.js";
 import type { PipelineEventType } from "../domain/pipeline/events.js";
 import type { PipelineSpec, StageKind } from "../domain/pipeline/spec.js";
 import type { AttemptStatus, Failure, Json, Member, PipelineStatus, StageState, StageStatus } from "../domain/pipeline/state.js";
@@ -97,6 +97,11 @@ export interface Database {
   tokens: {
     id: TokenId; name: string; role: "viewer" | "operator" | "admin" | "agent"; hash: string; agent_name: string | null; created_by: string; created_at: Date;
     expires_at: Date | null; last_used_at: Date | null; revoked_at: Date | null;
+  };
+  ssh_hosts: {
+    id: SshHostId; name: string; host: string; port: number; username: string; credential: "key" | "key-file" | "password" | "agent"; sealed_secret: string | null; key_path: string | null;
+    sealed_passphrase: string | null; jump_host_id: SshHostId | null; working_directory: string; python_environment: string | null; command_prefix: string[]; sealed_environment: string | null;
+    environment_names: string[]; host_key_type: string; host_key_fingerprint: string; alarm_at: Date | null; alarm_fingerprint: string | null; created_by: string; created_at: Date;
   };
   audit: {
     id: Generated<number>; at: Generated<Date>; actor: string; token_id: TokenId | null; role: string | null; action: string; subject: string | null;

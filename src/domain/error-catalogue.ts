@@ -154,6 +154,9 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   SEALED_BY_ANOTHER_KEY: { meaning: "A stored credential was sealed with a key that this process does not have.", action: "Give every control-plane process the same key; after a rotation keep the old one beside the new. Or enter the credential anew." },
   SEALED_SECRET_DAMAGED: { meaning: "A stored credential was altered in the database, or copied there from another row.", action: "Enter the credential anew, and find out who wrote to the database." },
 
+  SSH_HOST_EXISTS: { meaning: "There is an SSH host, or an agent, of that name already.", action: "Choose another name, or remove that host first." },
+  SSH_HOST_IN_USE: { meaning: "The SSH host still runs something, or is the jump host of others.", action: "Do what the message says, then remove it." },
+  SSH_JUMP_REFUSED: { meaning: "The chain of jump hosts is too long.", action: "Shorten it." },
   SSH_UNREACHABLE: { meaning: "No connection to the SSH host comes about: no such name, no way there, or nothing listens.", action: "Check address, port and network as the message says. Tried again by itself." },
   SSH_NOT_ANSWERING: { meaning: "Something listens, but no SSH session came about in time.", action: "Look at sshd on the host: is it healthy, is it an SSH server at all, has it start slots left? Tried again by itself." },
   SSH_HOST_KEY_UNKNOWN: { meaning: "Nobody has confirmed the host's key yet. The message names the key that was found; nothing was sent to the host.", action: "Compare it with the host's own (ssh-keygen -lf on the host) and add the host with that hostKeyFingerprint." },

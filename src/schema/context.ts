@@ -1,6 +1,7 @@
 // What a resolver has at hand: who asks, the parts of the server it may ask, and loaders that live as long as one operation (or one event of a subscription).
 
 import type { Logger } from "pino";
+import type { SshHosts } from "../access/ssh-hosts.js";
 import type { Authenticator, Principal } from "../access/authenticator.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
 import type { ServerConfig } from "../config.js";
@@ -16,6 +17,7 @@ export interface SchemaDependencies {
   readonly wakeups: Wakeups;
   readonly authenticator: Authenticator;
   readonly registry: Registry;
+  readonly sshHosts: SshHosts;
   /** The one reader of new events in this process. */
   readonly tail: EventTail;
   readonly log: Logger;

@@ -6,6 +6,7 @@ import { sql, type ReferenceExpression, type Selectable } from "kysely";
 import { knownHosts } from "../actors/preflight/training-preflight.js";
 import type { KnownHost } from "../actors/preflight/stage-preflight.js";
 import { listAnomalies, readAnomalies, type AnomalyRow } from "../db/anomalies.js";
+import { readSshHosts, type SshHostRow } from "../access/ssh-hosts.js";
 import type { Db } from "../db/database.js";
 import { findDataset, readDatasets, readFiles, readMade, readRead, readReaders, readStatistics, type DatasetFile, type DatasetRow } from "../db/datasets.js";
 import { listCheckpoints, readCheckpoints, readScores, type CheckpointRow } from "../db/telemetry/checkpoints.js";
@@ -16,7 +17,7 @@ import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
 import type { Database } from "../db/tables.js";
 import { readJobs, type TrainingJobRow } from "../db/training-jobs.js";
 import { parseDatasetRef, type DatasetStatistics } from "../domain/data/dataset.js";
-import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, StageId } from "../domain/ids.js";
+import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SshHostId, StageId } from "../domain/ids.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
 import type { Json } from "../domain/pipeline/state.js";
 
@@ -54,6 +55,8 @@ export function createLoaders({ db }: { readonly db: Db }) {
       (row) => row.attempt_id),
     diagnosisOf: one<AttemptId, DiagnosisRow>((ids) => db.selectFrom("diagnoses").selectAll().where(anyOf("attempt_id", ids)).execute(), (row) => row.attempt_id),
     agent: one<AgentId, AgentRow>((ids) => selectAgents(db).where(anyOf("id", ids)).execute(), (row) => row.id),
+    sshHost: one<SshHostId, SshHostRow>((ids) => readSshHosts(db, ids), (row) => row.id),
+    sshAgent: one<string, AgentRow>((names) => selectAgents(db).where("run_mode", "=", "SSH").where(anyOf("name", names)).execute(), (row) => row.name),
     runningOn: many<AgentId, AttemptRow & { on: AgentId }>(
       (ids) => db.selectFrom("assignments").innerJoin("attempts", "attempts.id", "assignments.attempt_id").selectAll("attempts").select("assignments.agent_id as on")
         .where(anyOf("assignments.agent_id", ids)).orderBy("attempts.offered_at").orderBy("attempts.id").execute(),

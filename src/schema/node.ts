@@ -6,7 +6,7 @@ import type { Context } from "./context.js";
 
 /** Kind of id → type. */
 const TYPE_OF_KIND: Readonly<Record<string, string>> = {
-  pip: "Pipeline", stg: "Stage", att: "Attempt", agt: "Agent", ckp: "Checkpoint", evl: "Evaluation", dst: "Dataset", job: "TrainingJob", ano: "Anomaly",
+  pip: "Pipeline", stg: "Stage", att: "Attempt", agt: "Agent", ckp: "Checkpoint", evl: "Evaluation", dst: "Dataset", ssh: "SshHost", job: "TrainingJob", ano: "Anomaly",
 };
 
 export interface NodeShape { readonly id: string }

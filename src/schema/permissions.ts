@@ -6,14 +6,14 @@ import type { NeededRole } from "../access/roles.js";
 /** Least role → fields, separated by spaces, by type. */
 export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
   Query: {
-    viewer: "viewer node pipeline pipelines stage agent agents queues events evaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs recipes recipe",
+    viewer: "viewer node pipeline pipelines stage agent agents sshHosts queues events evaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs recipes recipe",
     admin: "tokens audit",
   },
   Mutation: {
     operator:
       "submitPipeline cancelPipeline pausePipeline resumePipeline retryPipeline retryStage cancelStage approveStage forkPipeline " +
-      "drainAgent undrainAgent pinCheckpoint unpinCheckpoint deleteCheckpoint registerDataset createTrainingJob",
-    admin: "createToken revokeToken",
+      "drainAgent undrainAgent checkSshHost pinCheckpoint unpinCheckpoint deleteCheckpoint registerDataset createTrainingJob",
+    admin: "createToken revokeToken addSshHost removeSshHost",
   },
   Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs jobMetrics anomalies" },
 
@@ -63,6 +63,10 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   DatasetCategoryShift: { viewer: "column from to distance" },
   DatasetDiffRow: { viewer: "row value" },
   Agent: { viewer: "id name status labels queues pools gpus versions runMode draining running lastHeartbeatAt" },
+  SshHost: {
+    viewer: "id name host port username credential jump workingDirectory pythonEnvironment commandPrefix environmentNames hostKeyFingerprint keyAlarm agent createdBy createdAt",
+  },
+  SshKeyAlarm: { viewer: "at fingerprint" },
   AgentQueue: { viewer: "name concurrency running" },
   AgentPool: { viewer: "queues concurrency running" },
   Gpu: { viewer: "index model memoryTotalMiB memoryUsedMiB utilizationPercent heldBy" },
@@ -80,6 +84,8 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   CheckpointPayload: { operator: "checkpoint" },
   RegisterDatasetPayload: { operator: "dataset" },
   CreateTrainingJobPayload: { operator: "trainingJob pipeline cursor" },
+  SshHostPayload: { admin: "sshHost" },
+  SshCheckPayload: { operator: "ok report" },
   CreateTokenPayload: { admin: "token secret" },
   TokenPayload: { admin: "token" },
   // Also what a viewer reads whose mutation was refused.

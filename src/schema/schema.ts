@@ -23,6 +23,7 @@ import "./anomaly.js";
 import "./create-training-job.js";
 import "./recipe.js";
 import "./agent.js";
+import "./ssh-host.js";
 import "./queue.js";
 import "./token.js";
 import "./viewer.js";

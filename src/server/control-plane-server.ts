@@ -3,6 +3,8 @@
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import { createAuthenticator } from "../access/authenticator.js";
+import { sealedSecrets, secretKeySource } from "../access/sealed-secrets.js";
+import { createSshHosts } from "../access/ssh-hosts.js";
 import { startActors } from "../actors/actors.js";
 import type { CommittedBatch } from "../actors/engine.js";
 import type { ServerConfig } from "../config.js";
@@ -50,7 +52,8 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
   const uploads = createUploads({ db: database.db, folder: uploadsDir, limitBytes: config.TRAINYARD_UPLOAD_LIMIT_BYTES });
   // What the embedded agent's stages make lies here too: its rows can be shown, but it is registered by the stage alone.
   const registry = createRegistry({ db: database.db, uploads, dataDirs: [...new Set([...config.TRAINYARD_DATA_DIRS, uploadsDir])], shownDirs: [join(dataDir, "agent", "attempts")] });
-  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, log, config });
+  const sshHosts = createSshHosts({ db: database.db, secrets: sealedSecrets(secretKeySource(config)), agentSocket: config.SSH_AUTH_SOCK });
+  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, sshHosts, log, config });
   const http = createHttpServer({
     graphql, metrics, config, log, readiness: createReadiness({ db: database.db }), uploads: uploadEndpoint({ db: database.db, uploads, authenticator, log }),
     agents: agentEndpoints({ gateway: actors.gateway, datasets: createAgentDatasets({ db: database.db, registry }), authenticator, log }),

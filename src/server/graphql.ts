@@ -9,6 +9,7 @@ import { getOperationAST, parse, type DocumentNode, type ExecutionArgs, type Exe
 import { createYoga, useExecutionCancellation, type Plugin } from "graphql-yoga";
 import type { Logger } from "pino";
 import type { Authenticator } from "../access/authenticator.js";
+import type { SshHosts } from "../access/ssh-hosts.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
 import type { ServerConfig } from "../config.js";
 import type { Db } from "../db/database.js";
@@ -28,6 +29,7 @@ export interface GraphqlDependencies {
   readonly wakeups: Wakeups;
   readonly authenticator: Authenticator;
   readonly registry: Registry;
+  readonly sshHosts: SshHosts;
   readonly log: Logger;
   readonly config: Pick<ServerConfig, "TRAINYARD_UNRESPONSIVE_AFTER_MS" | "TRAINYARD_LEASE_TTL_MS" | "TRAINYARD_CORS_ORIGINS">;
   /** A Bookmark goes out when a stream was quiet for this long; default 15 s. */

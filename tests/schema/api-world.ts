@@ -6,6 +6,8 @@ import { inject } from "vitest";
 import WebSocket from "ws";
 import { createAuthenticator, type Authenticator } from "../../src/access/authenticator.js";
 import { ROLES, type Role } from "../../src/access/roles.js";
+import { sealedSecrets } from "../../src/access/sealed-secrets.js";
+import { createSshHosts } from "../../src/access/ssh-hosts.js";
 import { createToken } from "../../src/access/tokens.js";
 import { createRegistry, type Registry } from "../../src/registry/registry.js";
 import { createUploads, type Uploads } from "../../src/registry/uploads.js";
@@ -62,8 +64,9 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     ...(uploadsAtOnce === undefined ? {} : { atOnce: uploadsAtOnce }), ...(uploadReserve === undefined ? {} : { reserveBytes: uploadReserve }),
   });
   const registry = createRegistry({ db, uploads, dataDirs: [join(folder, "data"), join(folder, "uploads")], shownDirs: [join(folder, "agent", "attempts")], patienceMs: 30_000 });
+  const sshHosts = createSshHosts({ db, secrets: sealedSecrets({ value: undefined, file: join(folder, "secret-key") }), agentSocket: undefined, home: folder });
   const graphql = createGraphql({
-    registry, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
+    registry, sshHosts, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
     config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 45_000, TRAINYARD_LEASE_TTL_MS: 600_000, TRAINYARD_CORS_ORIGINS: options.cors ?? [] }, ...options,
   });
   const http = createHttpServer({

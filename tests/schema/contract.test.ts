@@ -7,8 +7,7 @@ import { printSchemaSdl } from "../../src/schema/print.js";
 /** Parts of the contract that come with issues of their own. Take a line out when its part is there. */
 const NOT_YET = [
   /^(TrainingJob|TrainingJobConnection|TrainingJobEdge|CreateTrainingJob(Input|Payload|Result)|Anomaly|AnomalyKind|AnomalySeverity) was removed/,
-  /^(SshHost|AddSshHostInput|SshHost(Payload|Result)|SshCheck(Payload|Result)) was removed/,
-  /^(Stage\.trainingJob|Query\.(trainingJobs?|sshHosts)|Mutation\.(createTrainingJob|addSshHost|checkSshHost|removeSshHost)|Subscription\.jobMetrics) was removed/,
+  /^(Stage\.trainingJob|Query\.trainingJobs?|Mutation\.createTrainingJob|Subscription\.jobMetrics) was removed/,
 ];
 const contract = packagePath("..", "shared", "contract", "schema.graphql");
 if (!existsSync(contract)) console.warn("\nNOT RUN: the comparison with the public contract: shared/contract/schema.graphql is not beside this checkout\n");
