@@ -1,7 +1,8 @@
 // How fast the graph engine is: pipelines of stages that do nothing, submitted over GraphQL, run by an agent in a process of its own, every rule in force.
 //   npm run bench:dag -- --shape diamond|line|fan --pipelines 1000 --concurrency 64 [--link auto|https] [--rounds 3]
 // One JSON line per round: pipelines/s and stages/s from the first submission to the last end; and, with nothing else to do, the time from "stage done" to
-// "dependent started" as the agent sees it. The limit measured beside it: commits/s of one row from one connection to the same Postgres, fsync on.
+// "dependent started" as the agent sees it. The limit measured beside it: commits/s of one row from one connection to the same Postgres, fsync on. CPU time per
+// pipeline of control plane and agent is the figure that moves least with what else the machine does.
 
 import { graphql, option, percentile, round, startRig, type Rig } from "./support/rig.js";
 
@@ -56,15 +57,19 @@ try {
     await rig.ask("latencies");
     for (let n = 0; n < 100; n++) { await submit(rig); await finished(rig, ++total); }
     const latencies = (await rig.ask("latencies")) as number[];
+    const cpuBefore = rig.cpuSeconds();
     const begun = performance.now();
     let left = pipelines;
     await Promise.all(Array.from({ length: Math.min(concurrency, pipelines) }, async () => { while (left-- > 0) await submit(rig); }));
     const submittedMs = performance.now() - begun;
     await finished(rig, (total += pipelines));
     const seconds = (performance.now() - begun) / 1_000;
+    const cpu = rig.cpuSeconds();
+    const cpuMs = (of: "server" | "agent"): number | null => (cpu === null || cpuBefore === null ? null : round(((cpu[of] - cpuBefore[of]) * 1_000) / pipelines));
     console.log(JSON.stringify({
       bench: "dag", shape, pipelines, concurrency, link: rig.redis ? "streams" : "https", round: number, pipelinesPerSecond: round(pipelines / seconds), stagesPerSecond: round((pipelines * stages.length) / seconds),
       submitSeconds: round(submittedMs / 1_000), seconds: round(seconds), advanceMsP50: percentile(latencies, 50), advanceMsP99: percentile(latencies, 99), commitsPerSecond: limit, pipelinesPerCommit: round(pipelines / seconds / limit),
+      serverCpuMsPerPipeline: cpuMs("server"), agentCpuMsPerPipeline: cpuMs("agent"),
     }));
   }
 } finally {

@@ -2,7 +2,7 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,7 +26,8 @@ export interface Rig {
   readonly agent: ChildProcess;
   /** Asks the agent's process for what it measured: one JSON value. */
   ask(question: string): Promise<unknown>;
-  /** CPU seconds used so far by control plane and agent. */
+  /** CPU seconds used so far by control plane and agent: moves far less than wall time with what else the machine does. Null where there is no /proc. */
+  cpuSeconds(): { readonly server: number; readonly agent: number } | null;
   stop(): Promise<void>;
 }
 
@@ -58,6 +59,10 @@ export async function startRig(options: { link: "auto" | "https"; pools: string 
       agent.stdin!.write(`${question}\n`);
       return answer;
     },
+    cpuSeconds() {
+      const [ofServer, ofAgent] = [cpuSecondsOf(server), cpuSecondsOf(agent)];
+      return ofServer === null || ofAgent === null ? null : { server: ofServer, agent: ofAgent };
+    },
     async stop() {
       for (const child of [agent, server]) {
         child.kill("SIGTERM");
@@ -73,6 +78,17 @@ export async function startRig(options: { link: "auto" | "https"; pools: string 
 
 function start(role: "server" | "agent", environment: Record<string, string>): ChildProcess {
   return spawn(process.execPath, ["--import", "tsx", packagePath("bench", "support", `${role}-process.ts`)], { env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...environment }, stdio: ["pipe", "pipe", "inherit"] });
+}
+
+/** Of the process and all its threads; /proc counts hundredths of a second. */
+function cpuSecondsOf({ pid }: ChildProcess): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13);
+    return (Number(user) + Number(system)) / 100;
+  } catch {
+    return null;
+  }
 }
 
 async function nextMessage(child: ChildProcess): Promise<unknown> {
