@@ -252,7 +252,7 @@ test("half a cluster, left by a killed first boot, is made anew", async () => {
   expect(await owner.stop()).toBe(0);
 });
 
-test("an owner killed at any moment of the first boot leaves something the next start can work with", { timeout: 60_000 }, async () => { // ten first boots
+test("an owner killed at any moment of the first boot leaves something the next start can work with", { timeout: 120_000 }, async () => { // ten first boots
   for (const afterMs of [150, 300, 450, 600, 750]) {
     const dataDir = yard.dataDir();
     await yard.killedAfter({ store: "postgres", dataDir }, afterMs);
