@@ -62,6 +62,7 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   PLAIN_SECRET: { meaning: "A token or key stands in the specification itself, which everybody may read who may read the pipeline.", action: "Keep it on the agent (TRAINYARD_AGENT_SECRETS_FILE) and write secret://<name> here." },
 
   INVALID_OVERRIDE: { meaning: "An override is no key path of verl, or its value cannot be written as an argument of it.", action: "Write the key alone, such as actor_rollout_ref.actor.optim.lr, and the value as plain YAML." },
+  SECRET_IN_OVERRIDE: { meaning: "An override, or an argument of the reward function, names a secret; the trainer prints its whole configuration into the log.", action: "Give the secret in params.env, and let the program read the variable." },
   RESERVED_OVERRIDE: { meaning: "An override sets what Trainyard decides itself, since resuming, metrics or checkpoints rest on it.", action: "Leave it out; the message names the field of the stage that serves instead." },
   RENAMED_OVERRIDE: { meaning: "The release of verl that is used reads this setting under another key.", action: "Write the key that the hint names." },
   OVERRIDE_REPLACES_GROUP: { meaning: "An override gives a whole group of keys at once, which would drop all others of the group.", action: "Give each key by its own path." },

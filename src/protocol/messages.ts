@@ -171,7 +171,7 @@ export const reportSchema = z.discriminatedUnion("type", [
   z.object({ ...ofAttempt, type: z.literal("progress"), step: z.number().int(), totalSteps: z.number().int().positive().nullable() }),
   /** `fromByte` addresses the attempt's published log (UTF-8, after folding and redaction); `skippedBytes` before it were left out. */
   z.object({ ...ofAttempt, type: z.literal("log"), fromByte: z.number().int().nonnegative(), skippedBytes: z.number().int().nonnegative(), text: z.string() }),
-  z.object({ ...ofAttempt, type: z.literal("checkpoint"), step: z.number().int(), path: z.string().max(4_096), sizeBytes: z.number().int().nonnegative().nullable() }),
+  z.object({ ...ofAttempt, type: z.literal("checkpoint"), step: z.number().int(), path: z.string().max(4_096), sizeBytes: z.number().int().nonnegative().nullable(), /** Paths of earlier checkpoints of the attempt that its program has deleted itself. */ gone: z.array(z.string().max(4_096)).max(1_000).optional() }),
   /** The answer to a delete order, also from cleanup stages. `error` null: the files are gone. */
   z.object({ ...ofAttempt, type: z.literal("checkpoint-deleted"), checkpointId: id<CheckpointId>("ckp"), freedBytes: z.number().int().nonnegative(), error: z.string().max(2_000).nullable() }),
   /** A data file that the attempt made: `datasetId` follows from `name` and content. `path` is on this agent. */

@@ -66,6 +66,10 @@ const COMMON_RULES: readonly Rule[] = [
     return data?.tasks == null || data.tasks.includes(needed) ? NONE
       : refuse("trainFiles", "UNSUITABLE_DATA", `The train files do not have the columns that ${params.algorithm} needs.`, `Prepare them with a preprocess stage and task: ${needed}.`);
   },
+  ({ params }) => {
+    const given = [...Object.entries(params.overrides).map(([key, value]) => [`overrides.${key}`, value] as const), ...Object.entries(params.reward?.arguments ?? {}).map(([key, value]) => [`reward.arguments.${key}`, value] as const)];
+    return given.filter(([, value]) => JSON.stringify(value).includes("secret://")).flatMap(([field]) => refuse(field, "SECRET_IN_OVERRIDE", "A secret cannot stand there: the trainer prints its whole configuration.", "Give it in params.env, and let the program read the variable."));
+  },
   ({ params }) => (params.simulate ? warn("simulate", "SIMULATED", "This stage runs a stand-in that trains nothing.", "Remove simulate to train.") : NONE),
   ({ params, context }) => (params.simulate || context.device !== "cpu" || ALGORITHM_FACTS[params.algorithm].trainer !== "verl-rl" ? NONE
     : refuse("algorithm", "NEEDS_GPU", `${params.algorithm} needs at least one GPU: verl's rollout engines run on nothing else.`, "Set resources: { gpus: 1 } or more.")),
@@ -274,5 +278,15 @@ const DPO_RULES: readonly Rule[] = [
     const per = micro * worldSize(context);
     return batch % per === 0 ? NONE : refuse("batchSize", "INDIVISIBLE_BATCH", `${batch} pairs cannot be made of ${worldSize(context)} × ${micro}.`, `Choose a multiple of ${per}.`);
   },
+  ({ params }) => Object.keys(params.overrides).flatMap((key) => (Object.hasOwn(OURS_IN_DPO, key) ? refuse(`overrides.${key}`, "RESERVED_OVERRIDE", `"${key}" is set by Trainyard: ${OURS_IN_DPO[key]!}.`, "Leave it out.") : NONE)),
   ({ params }) => (Object.keys(params.overrides).length === 0 ? NONE : warn("overrides", "TRL_OVERRIDES", "For dpo the overrides are arguments of `trl dpo`; they are passed on unchecked.")),
 ];
+
+/** Arguments of TRL that decide what the attempt leaves where, and how its lines are read. */
+const OURS_IN_DPO: Readonly<Record<string, string>> = {
+  output_dir: "every attempt keeps its checkpoints in its own directory",
+  dataset_name: "use params.trainFiles",
+  logging_steps: "each line of the console is one step",
+  resume_from_checkpoint: "use params.resume",
+  model_name_or_path: "use params.model",
+};

@@ -23,6 +23,8 @@ const KNOWN_BAD: readonly Case[] = [
   { what: "a reward key that 0.9 would ignore without a word", params: { ...grpo, overrides: { "custom_reward_function.path": "/r.py" } }, code: "RENAMED_OVERRIDE", version: "0.9.0" },
   { what: "a critic key that 0.8 renamed", params: { algorithm: "ppo", batchSize: 64, overrides: { "critic.model.fsdp_config.param_offload": true } }, code: "RENAMED_OVERRIDE", version: "0.8.0" },
   { what: "an own checkpoint directory", params: { ...sft, overrides: { "trainer.default_local_dir": "/x" } }, code: "RESERVED_OVERRIDE" },
+  { what: "a secret in what the trainer prints", params: { ...sft, overrides: { "trainer.project_name": "secret://token" } }, code: "SECRET_IN_OVERRIDE" },
+  { what: "an own output folder of TRL", params: { algorithm: "dpo", batchSize: 16, microBatchSize: 4, overrides: { output_dir: "/x" } }, code: "RESERVED_OVERRIDE" },
   { what: "an override with Hydra's own sign", params: { ...grpo, overrides: { "+trainer.foo": 1 } }, code: "INVALID_OVERRIDE" },
   { what: "a batch that GPUs cannot share", params: { algorithm: "sft", batchSize: 17 }, code: "INDIVISIBLE_BATCH" },
   { what: "rows per GPU that micro batches cannot cut", params: { algorithm: "sft", batchSize: 60, microBatchSize: 4 }, code: "INDIVISIBLE_BATCH" },

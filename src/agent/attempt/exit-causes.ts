@@ -22,6 +22,8 @@ export const EXIT_CAUSES: readonly Cause[] = [
   { code: "INVALID_INPUT", log: /^evaluation refused: (.+)$/m, message: "$1", hint: "Correct the params or the data and fork the pipeline from this stage; a missing right is given to the agent's secret." },
   { code: "MODULE_NOT_FOUND", log: /^evaluation lacks a module: (.+)$/m, message: "$1", hint: "Install it there, name an interpreter that has it in params.python, or run the stage on another agent (resources.labels)." },
   { code: "NETWORK", log: /^evaluation gave up: (.+)$/m, message: "$1", hint: "Look at the service that draws the answers. The next try goes on from the answers that are there." },
+  { code: "INVALID_INPUT", log: /^export refused: (.+)$/m, message: "The model was not exported: $1", hint: "Look at the checkpoint's folder; a merge stage with lora: keep leaves an adapter beside its base weights." },
+  { code: "NETWORK", log: /^cluster refused: (.+)$/m, message: "The Ray cluster of the run did not become complete: $1", hint: "Look at the logs of the other members, and that the hosts reach each other on every port: Ray uses more than the one they meet at." },
   {
     code: "GPU_OUT_OF_MEMORY",
     log: /(?:CUDA|HIP) out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|cudaErrorMemoryAllocation|No available memory for the cache blocks|CUDA error: out of memory/,

@@ -4,7 +4,7 @@
 //   F3. A checkpoint is reported when it is complete, and after the metrics of its step (RL saves before it logs).
 //   F4. No secret leaves the host, not in a metric's name either.
 
-import { appendFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ConsolePoint } from "../../verl/output/console-lines.js";
 import { missingFromConsole, readFileLine } from "../../verl/output/file-lines.js";
@@ -34,6 +34,7 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
   const run = createRunReader(note.trainer, note.resumed?.step ?? 0);
   const said = new Map<number, Set<string>>();
   let at: TrainingSource = source ?? { console: 0, logger: 0, checkpoint: null };
+  const toldGone = new Set<string>();
   let recalled = at.console === 0;
   let errorsRead = 0;
   let progressAt = Number.NEGATIVE_INFINITY;
@@ -142,9 +143,17 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
       if (missing.length > 0) continue;
       if (!ended && (run.lastStep ?? -1) < step) return;
       if (redactor.redact(path) !== path) continue;
+      const gone = goneSince();
       appendFileSync(directory.checkpointsFile, `${JSON.stringify(path)}\n`, { mode: 0o600 });
-      await publish([{ type: "checkpoint", step, path, sizeBytes: await sizeOnDisk(path).catch(() => null) }], { ...at, checkpoint: step });
+      await publish([{ type: "checkpoint", step, path, sizeBytes: await sizeOnDisk(path).catch(() => null), ...(gone.length === 0 ? {} : { gone }) }], { ...at, checkpoint: step });
     }
+  };
+  /** Checkpoints that were reported and that the trainer, or an order, has removed since; each is told once by this process, and telling it again is harmless. */
+  const goneSince = (): string[] => {
+    const whole = new Set(listCheckpoints(note.checkpointDir, note.trainer, note.expectation).filter(({ missing }) => missing.length === 0).map(({ path }) => path));
+    const gone = listedCheckpoints(directory).filter((path) => !whole.has(path) && !toldGone.has(path)).slice(-1_000);
+    for (const path of gone) toldGone.add(path);
+    return gone;
   };
   /** verl dumps the answers of a step before it logs the step. */
   const followSamples = async (ended: boolean): Promise<void> => {
@@ -178,6 +187,14 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
     if (!ended) giveUpIfUnplaceable();
   };
   return { advance: () => advance(false), finish: () => advance(true) };
+}
+
+function listedCheckpoints({ checkpointsFile }: FollowContext["directory"]): string[] {
+  try {
+    return readFileSync(checkpointsFile, "utf8").split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as string);
+  } catch {
+    return []; // none was reported yet
+  }
 }
 
 /** Points in the shape of the metrics file's lines. */

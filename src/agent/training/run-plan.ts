@@ -1,7 +1,6 @@
 // Everything between an assignment and the launch of its trainer: interpreter, data, model, the rules of preflight with what this host knows, the checkpoint to go
 // on from, disk, reward function, and the installed verl composing the very configuration. Each refusal is one clear failure before a GPU is used.
 //   P1. Estimates warn; only what is certain, or an estimate that is missed by more than its error, refuses.
-//   P2. Secrets are references in the environment; in overrides, which verl prints, they are refused.
 
 import { mkdirSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
@@ -51,7 +50,6 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
   const { directory, say, signal } = context;
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const environment = context.environmentWith(stageVariables);
-  refuseSecrets(params);
   const meeting = assignment.members.length > 1 ? meetingOf(assignment, host) : null;
   if (meeting !== null && trainer === "trl-dpo") throw new NeverStarted(failed("INVALID_INPUT", "dpo trains on one node.", "Set resources.nodes to 1."));
   const interpreter = await trainInterpreter(params, params.python ?? host.python, environment, say);
@@ -125,13 +123,6 @@ interface Decision { readonly choice: ResumeChoice; readonly trained: TrainedNot
 
 function dpoLaunch(params: TrainParams, context: DpoContext): Launch {
   return { argv: dpoCommand(params, context), stopSignal: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" } };
-}
-
-/** P2. */
-function refuseSecrets(params: TrainParams): void {
-  const holding = [...Object.entries(params.overrides).map(([key, value]) => [`overrides.${key}`, value] as const), ...Object.entries(params.reward?.arguments ?? {}).map(([key, value]) => [`reward.arguments.${key}`, value] as const)]
-    .find(([, value]) => JSON.stringify(value).includes("secret://"));
-  if (holding !== undefined) throw new NeverStarted(failed("INVALID_INPUT", `params.${holding[0]}: a secret cannot stand there: the trainer prints its whole configuration.`, "Give it in params.env, and let the program read the variable."));
 }
 
 function findModels(params: TrainParams, environment: Readonly<Record<string, string>>): ReturnType<typeof findModel> {

@@ -1,7 +1,7 @@
 // Registers checkpoints, gives them the metrics of their step, and notes what became of delete orders.
 //   W1. A checkpoint reported again is the same checkpoint: unique on (attempt, step, path).
 //   W2. Its metrics are all values of its attempt at its step, whether they came before it, with it or after it.
-//   W3. Only the agent that holds a checkpoint can say that it is gone; rows follow files.
+//   W3. Only the agent that holds a checkpoint can say that it is gone, by an order of ours or because its program deleted it; rows follow files.
 
 import type pg from "pg";
 import { newId, type AgentId, type AttemptId, type CheckpointId, type PipelineId, type StageId } from "../../domain/ids.js";
@@ -32,6 +32,17 @@ export async function registerCheckpoints(client: pg.PoolClient, reports: readon
       items.map(() => newId("ckp", now.getTime())), items.map((i) => i.stageId), items.map((i) => i.pipelineId), items.map((i) => i.attemptId), items.map((i) => i.attempt), items.map((i) => i.agentId),
       int8Array(items.map((i) => i.report.step)), items.map((i) => storableText(i.report.path)), int8Array(items.map((i) => i.report.sizeBytes)), now,
     ],
+  });
+}
+
+/** W3, for what the reports say their programs have deleted themselves. */
+export async function recordGone(client: pg.PoolClient, reports: readonly CheckpointReport[], now: Date): Promise<void> {
+  const gone = reports.flatMap(({ attemptId, report }) => (report.gone ?? []).map((path) => ({ attemptId, path })));
+  if (gone.length === 0) return;
+  await client.query({
+    name: "telemetry-checkpoints-gone",
+    text: "update checkpoints c set deleted_at = $3::timestamptz from unnest($1::text[], $2::text[]) k (attempt_id, path) where c.attempt_id = k.attempt_id and c.path = k.path and c.deleted_at is null",
+    values: [gone.map(({ attemptId }) => attemptId), gone.map(({ path }) => storableText(path)), now],
   });
 }
 

@@ -8,7 +8,7 @@ import type pg from "pg";
 import type { AgentId, AttemptId, PipelineId, StageId } from "../../domain/ids.js";
 import { assertNever } from "../../domain/errors.js";
 import type { ReportOf } from "../../protocol/messages.js";
-import { recordDeletions, refreshCheckpointMetrics, registerCheckpoints, type CheckpointReport, type Deletion, type StepRange } from "./checkpoint-writer.js";
+import { recordDeletions, recordGone, refreshCheckpointMetrics, registerCheckpoints, type CheckpointReport, type Deletion, type StepRange } from "./checkpoint-writer.js";
 import { recordReads, registerReported, type DatasetReadReport, type DatasetReport } from "./dataset-writer.js";
 import { gatherPoints, sorted, storableTime, type GatheredAttempt, type GatheredPoints } from "./gathered-points.js";
 import { writeLogs, type LogReport } from "./log-writer.js";
@@ -61,7 +61,10 @@ export async function ingestTelemetry(client: pg.PoolClient, batch: readonly Tel
   for (const log of work.logs) moved.add(log.stageId);
   await saveTelemetryRows(client, [...moved].map((stageId) => rows.get(stageId)!));
 
-  if (work.checkpoints.length > 0) await registerCheckpoints(client, work.checkpoints, now);
+  if (work.checkpoints.length > 0) {
+    await registerCheckpoints(client, work.checkpoints, now);
+    await recordGone(client, work.checkpoints, now);
+  }
   const ranges = rangesOf(attempts, work.checkpoints);
   if (ranges.length > 0) await refreshCheckpointMetrics(client, ranges);
   if (work.deletions.length > 0) for (const stageId of await recordDeletions(client, work.deletions, now)) stageIds.add(stageId);

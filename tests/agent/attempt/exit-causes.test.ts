@@ -7,6 +7,8 @@ test.each([
   ["INVALID_INPUT", 1, "evaluation refused: http://host/v1 has no model \"qwen\"; did you mean \"qwen3\"? It has qwen3.", /no model "qwen"/],
   ["MODULE_NOT_FOUND", 1, "evaluation lacks a module: python3 on this host has no verl, which draws the answers of a local model.", /no verl/],
   ["NETWORK", 1, "evaluation gave up: 20 rows in a row got no answer, the last one: host: connect ECONNREFUSED 127.0.0.1:8000", /20 rows in a row/],
+  ["INVALID_INPUT", 1, "export refused: nothing beside /run/global_step_4 tells the alpha of the low-rank adapter", /was not exported: nothing beside/],
+  ["NETWORK", 1, "cluster refused: after 300 s the cluster at 10.0.0.1:29731 has 8 of 16 GPUs on 1 of 2 nodes\n[ray] failed: the cluster did not become complete", /8 of 16 GPUs/],
   ["GPU_OUT_OF_MEMORY", 1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.06 GiB is free.", /GPU ran out/],
   ["GPU_OUT_OF_MEMORY", 1, "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine.", /GPU/],
   ["OUT_OF_MEMORY", 134, "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory", /JavaScript heap/],

@@ -55,6 +55,14 @@ test("a cleanup stage that names the stage says which metric tells the best", as
   expect((await list(attempt)).map(({ isBest }) => isBest)).toEqual([true, false]);
 });
 
+test("what a program deleted itself is gone, and one that came after the news is not", async () => {
+  const attempt = await newAttempt();
+  await world.report([saved(attempt, 1), saved(attempt, 2), metrics(attempt, { loss: [[1, 0.1], [2, 0.2], [3, 0.3]] })]);
+  const gone = item(attempt, { type: "checkpoint", step: 3, path: "/out/1/step-3", sizeBytes: null, gone: ["/out/1/step-1", "/out/1/never-told"] });
+  await world.report([gone, gone]);
+  expect((await list(attempt)).map(({ step, deletedAt, isBest }) => [step, deletedAt !== null, isBest])).toEqual([[1, true, false], [2, false, true], [3, false, false]]);
+});
+
 test("only the agent that holds a checkpoint can say that it is gone; an error is kept and the order may be given again", async () => {
   const attempt = await newAttempt();
   await world.report([saved(attempt, 1)]);
