@@ -228,8 +228,8 @@ describe("with a server", SLOW, () => {
     const followed = await up.start("logs", "-f", id, "--stage", "a");
     expect(await pollUntil(() => followed.stdout().includes("line 20 "), 20_000)).toBe(true);
     await killControlPlane(up);
-    const { code: exit, stdout } = await followed.ended;
-    expect(exit).toBe(0);
+    const { code: exit, stdout, stderr } = await followed.ended;
+    expect(exit, stderr).toBe(0);
     expect(lines(stdout)).toEqual(Array.from({ length: count }, (_, n) => `line ${n} äöü 表示 ${"x".repeat(n % 50)}`));
     expect(lines((await up.cli("logs", id, "--stage", "a", "--tail", "3")).stdout)).toEqual(lines(stdout).slice(-3));
     expect(lines((await up.cli("logs", id, "--stage", "a", "--grep", "^line 1[23] ")).stdout)).toHaveLength(2);

@@ -1,5 +1,6 @@
 // GraphQL over HTTP for the commands: one call, one answer, and every failure translated into an error that says what to do.
 //   H1. A call that may have reached the server is repeated only when the caller says that repeating is harmless.
+import { setTimeout as delay } from "node:timers/promises";
 import { CliError, EXIT, UnreachableError } from "../exit-codes.js";
 import type { Connection } from "../connection.js";
 
@@ -132,6 +133,18 @@ export async function persistently<T>(attempts: number, call: () => Promise<T>):
     } catch (error) {
       if (!(error instanceof UnreachableError) || attempt >= attempts || reasonOf(error.cause ?? error) === "connection refused") throw error;
       await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** attempt));
+    }
+  }
+}
+
+/** Repeats a call while the server cannot be reached, ever further apart, for as long as it takes. Throws what the call threw when the signal aborts. */
+export async function patiently<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let waitMs = 250; ; waitMs = Math.min(5_000, waitMs * 2)) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof UnreachableError) || signal.aborted) throw error;
+      await delay(waitMs, undefined, { signal }).catch(() => undefined);
     }
   }
 }

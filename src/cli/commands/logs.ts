@@ -25,7 +25,7 @@ export async function run(cli: Cli, [target]: readonly string[], options: LogsOp
   const pipelineId = only?.pipelineId ?? (await findPipelineId(cli, target!));
   if (options.attempt !== undefined && only === null) throw new CliError(EXIT.usage, "--attempt needs a stage.", { hint: `Name it: ${cli.command(`logs ${pipelineId} --stage NAME --attempt ${options.attempt}`)}` });
   const printer = (stage: string) => linePrinter(cli, stage, { prefixed: only === null, pattern });
-  const source = (stageId: string): LogSource => ({ api: cli.api(), stageId, attempt: options.attempt ?? null });
+  const source = (stageId: string, patience: AbortSignal | null = null): LogSource => ({ api: cli.api(), stageId, attempt: options.attempt ?? null, patience });
   if (options.follow === true) return follow(cli, pipelineId, only?.name ?? null, source, printer, options.tail ?? null);
 
   const stages = only === null ? started(await readView(cli.api(), pipelineId)) : [only];
@@ -49,7 +49,7 @@ function started(view: PipelineView): StageView[] {
   return [...view.stages.values()].filter(({ startedAt, attempt }) => startedAt !== null || attempt !== null).sort((a, b) => (a.startedAt ?? "").localeCompare(b.startedAt ?? ""));
 }
 
-async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, source: (stageId: string) => LogSource, printer: (stage: string) => LinePrinter, tail: number | null): Promise<ExitCode> {
+async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, source: (stageId: string, patience: AbortSignal) => LogSource, printer: (stage: string) => LinePrinter, tail: number | null): Promise<ExitCode> {
   const subscriptions = openSubscriptions(cli);
   const interrupt = interruptSignal();
   const over = new AbortController();
@@ -61,8 +61,8 @@ async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, so
     if (logs.has(stage.name)) return;
     const print = printer(stage.name);
     const log = (async () => {
-      const from = tail === null ? 0 : await lastLines(source(stage.id), tail).then(({ text, toByte }) => (print.text(text, 0, toByte), toByte));
-      const followed = followLog(source(stage.id), subscriptions, from, print);
+      const from = tail === null ? 0 : await lastLines(source(stage.id, interrupt.signal), tail).then(({ text, toByte }) => (print.text(text, 0, toByte), toByte));
+      const followed = followLog(source(stage.id, interrupt.signal), subscriptions, from, print);
       followed.done.catch((error: Error) => {
         failures.push(error);
         over.abort();
@@ -82,16 +82,19 @@ async function follow(cli: Cli, pipelineId: string, onlyStage: string | null, so
   };
   try {
     const view = await followPipeline({ api: cli.api(), subscriptions, pipelineId, onState: look, onEvent: (_event, after) => look(after), signal: stop });
-    if (failures[0] !== undefined) throw failures[0];
-    const interrupted = interrupt.signal.aborted;
+    if (failures[0] !== undefined && !interrupt.signal.aborted) throw failures[0];
     for (const { log, printer: print } of logs.values()) {
-      const followed = await log;
-      if (interrupted) followed.stop();
-      else followed.end();
-      await followed.done;
+      try {
+        const followed = await log;
+        if (interrupt.signal.aborted) followed.stop();
+        else followed.end();
+        await followed.done;
+      } catch (error) {
+        if (!interrupt.signal.aborted) throw error;
+      }
       print.flush();
     }
-    if (!interrupted) return EXIT.ok;
+    if (!interrupt.signal.aborted) return EXIT.ok;
     if (exitCodeOf(view.status) === null) cli.note(`\nNo longer following; the program goes on. Come back with: ${cli.command(`logs -f ${pipelineId}${onlyStage === null ? "" : ` --stage ${onlyStage}`} --tail 20`)}`);
     return EXIT.interrupted;
   } finally {

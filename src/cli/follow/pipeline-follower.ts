@@ -3,7 +3,7 @@
 //   F2. The cursor of the subscription moves with every event and bookmark, so that a reconnect resumes exactly.
 //   F3. A cursor too old for the server (ResyncRequired) leads back to the state; the view is replaced, never patched over a hole.
 import type { ApiClient } from "../api/client.js";
-import { persistently } from "../api/client.js";
+import { patiently, persistently } from "../api/client.js";
 import type { SubscriptionClient } from "../api/subscriptions.js";
 import { CliError, EXIT, UnreachableError, exitCodeOf } from "../exit-codes.js";
 import { applyEvent, PIPELINE_SNAPSHOT, viewOf, type ApiEvent, type PipelineSnapshot, type PipelineView } from "./pipeline-view.js";
@@ -39,10 +39,16 @@ const SNAPSHOT = `query Pipeline($id: ID!) { pipeline(id: $id) { ${PIPELINE_SNAP
 /** Resolves with the view when the pipeline has ended or the signal came. Throws CliError; not for a lost connection once the first state was read. */
 export async function followPipeline(options: FollowOptions): Promise<PipelineView> {
   const { api, pipelineId, signal } = options;
-  for (let view = await readView(api, pipelineId); ; view = await patiently(() => readView(api, pipelineId), signal, view)) {
+  for (let view = await readView(api, pipelineId); ; ) {
     options.onState(view);
     if (exitCodeOf(view.status) !== null || signal.aborted) return view;
     if ((await followFrom(view, options)) === "ended") return view;
+    try {
+      view = await patiently(() => readView(api, pipelineId), signal);
+    } catch (error) {
+      if (!(error instanceof UnreachableError)) throw error;
+      return view; // the signal came while the server was away
+    }
   }
 }
 
@@ -84,17 +90,4 @@ async function followFrom(view: PipelineView, { subscriptions, pipelineId, onEve
 /** The event alone, without what GraphQL adds. */
 export function eventOf({ __typename, ...event }: ApiEvent & { readonly __typename: "PipelineEvent" }): ApiEvent {
   return event;
-}
-
-/** Asks again while the server is away. */
-async function patiently(read: () => Promise<PipelineView>, signal: AbortSignal, last: PipelineView): Promise<PipelineView> {
-  for (let wait = 250; !signal.aborted; wait = Math.min(5_000, wait * 2)) {
-    try {
-      return await read();
-    } catch (error) {
-      if (!(error instanceof UnreachableError)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, wait));
-    }
-  }
-  return last;
 }

@@ -2,7 +2,8 @@
 //   G1. Nothing is printed twice and nothing is left out in silence: the position only moves forward, over text or over a declared gap.
 //   G2. What a stream left out is fetched again from the log itself; only what is gone there too is declared.
 //   G3. After a stage's end everything that is still in the log is read before the reading ends: its last report came after its last line.
-import { persistently, type ApiClient } from "../api/client.js";
+//   G4. While the server is away, whoever follows waits for it; whoever only reads is told.
+import { patiently, persistently, type ApiClient } from "../api/client.js";
 import type { SubscriptionClient } from "../api/subscriptions.js";
 import { CliError, EXIT } from "../exit-codes.js";
 
@@ -20,15 +21,18 @@ export interface LogSource {
   readonly stageId: string;
   /** Only this attempt; null: the logs of all, one after the other. */
   readonly attempt: number | null;
+  /** G4: waits for a server that is away, until this aborts. Null: only a short while. */
+  readonly patience: AbortSignal | null;
 }
 
 const SLICE_BYTES = 262_144;
 const TAIL_WINDOW_BYTES = 65_536;
 
-export async function readSlice({ api, stageId, attempt }: LogSource, fromByte: number, maxBytes = SLICE_BYTES): Promise<Slice> {
-  const { stage } = await persistently(3, () => api.call<{ stage: { logs: Slice } | null }>(
+export async function readSlice({ api, stageId, attempt, patience }: LogSource, fromByte: number, maxBytes = SLICE_BYTES): Promise<Slice> {
+  const ask = () => persistently(3, () => api.call<{ stage: { logs: Slice } | null }>(
     "query Log($id: ID!, $fromByte: SafeInt!, $maxBytes: Int!, $attempt: Int) { stage(id: $id) { logs(fromByte: $fromByte, maxBytes: $maxBytes, attempt: $attempt) { fromByte toByte text skippedBytes totalBytes } } }",
     { id: stageId, fromByte, maxBytes, attempt }));
+  const { stage } = await (patience === null ? ask() : patiently(ask, patience));
   if (stage === null) throw new CliError(EXIT.notFound, `There is no stage ${stageId}.`);
   return stage.logs;
 }
