@@ -3,8 +3,11 @@
 //   F2. A line of the logger is looked at when the console has passed its step, or the run has ended: what the console then has not said is added.
 //   F3. A checkpoint is reported when it is complete, and after the metrics of its step (RL saves before it logs).
 //   F4. No secret leaves the host, not in a metric's name either.
+//   F5. verl's RL trainer begins a resumed run by validating again at the step that it was resumed at. The attempt that reached the step has told of it; were it told
+//       again, everything else that was measured there would count as superseded. A checkpoint of another stage is nobody's step here: its validation is told.
 
 import { appendFileSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ConsolePoint } from "../../verl/output/console-lines.js";
 import { missingFromConsole, readFileLine } from "../../verl/output/file-lines.js";
@@ -32,6 +35,7 @@ const UNSTORABLE = /\0|\p{Surrogate}/u;
 export function createRunFollower(note: RunNote, source: TrainingSource | undefined, context: FollowContext): Follower {
   const { directory, publisher, redactor } = context;
   const run = createRunReader(note.trainer, note.resumed?.step ?? 0);
+  const begun = note.resumed !== null && note.resumed.path.startsWith(`${dirname(note.sharedFolder ?? directory.root)}/`) ? note.resumed.step : Number.NEGATIVE_INFINITY; // F5
   const said = new Map<number, Set<string>>();
   let at: TrainingSource = source ?? { console: 0, logger: 0, checkpoint: null };
   const toldGone = new Set<string>();
@@ -95,7 +99,7 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
     for (let more = true; more && !givenUp;) {
       const found = readLines(directory.stdoutFile, at.console, ended);
       more = found.more;
-      const points = found.lines.flatMap(read);
+      const points = found.lines.flatMap(read).filter(({ step }) => step > begun);
       const due = points.length > 0 && performance.now() - progressAt >= PROGRESS_EVERY_MS;
       await publish([...metricsOf(points), ...(due ? progress() : [])], { ...at, console: found.next });
     }
@@ -129,7 +133,7 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
         run.take(logged.points.filter(({ value }) => Number.isFinite(value)));
       }
       remember(missing);
-      await publish(metricsOf(missing), { ...at, logger: Math.min(next, found.next) });
+      await publish(metricsOf(missing.filter(({ step }) => step > begun)), { ...at, logger: Math.min(next, found.next) });
     }
   };
   /** Whether what the console said of a step is not remembered any more. */
@@ -160,7 +164,7 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
     const { samplesDir } = note;
     if (samplesDir === null) return;
     for (const source of ["train", "validation"] as const) {
-      for (const step of dumpedSteps(samplesDir, source, at.samples?.[source] ?? -1, ended ? null : run.lastStep ?? -1)) {
+      for (const step of dumpedSteps(samplesDir, source, Math.max(begun, at.samples?.[source] ?? -1), ended ? null : run.lastStep ?? -1)) {
         await publish(sampleReports(await readDump(samplesDir, source, step), redactor), { ...at, samples: { ...at.samples, [source]: step } });
         if (givenUp) return;
         removeDump(samplesDir, source, step);
