@@ -83,6 +83,7 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .option("-d, --detach", "return as soon as it is stored (the default elsewhere)")
     .option("--dry-run", "check it on the server and store nothing")
     .addOption(new Option("--set <path=value>", "change the specification, e.g. stages.train.params.learningRate=1e-5; repeatable").argParser(collect))
+    .option("--simulate", "run a stand-in that trains nothing in all train stages: no GPU is asked for, and every number is invented")
     .option("--request-id <id>", "submitting again with the same id gives the same pipeline (default: a new one)")
     .addOption(new Option("--timeout <duration>", "with --watch: give up watching after this, e.g. 90s, 10m, 2h").argParser(timeSpan))
     .action(runs(() => import("./commands/submit.js")));
@@ -91,6 +92,7 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .option("--explain", "print the plan: layers, queues, GPUs, retries")
     .option("--offline", "ask no server")
     .addOption(new Option("--set <path=value>", "change the specification first; repeatable").argParser(collect))
+    .option("--simulate", "as submit --simulate would send it")
     .action(runs(() => import("./commands/validate.js")));
   add(program, "watch", "Show a pipeline live to its end; Ctrl-C only detaches")
     .addArgument(new Argument("<pipeline>", "id, or a name for its newest pipeline"))

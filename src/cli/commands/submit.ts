@@ -14,6 +14,7 @@ interface SubmitOptions {
   readonly detach?: boolean;
   readonly dryRun?: boolean;
   readonly set?: readonly string[];
+  readonly simulate?: boolean;
   readonly requestId?: string;
   readonly timeout?: number;
 }
@@ -24,8 +25,8 @@ export interface Submitted {
 }
 
 export async function run(cli: Cli, [file]: readonly string[], options: SubmitOptions): Promise<ExitCode> {
-  if (options.dryRun === true) return validate(cli, [file!], { set: options.set ?? [], explain: true, needsServer: true });
-  const loaded = await loadSpec(cli, file!, options.set ?? []);
+  if (options.dryRun === true) return validate(cli, [file!], { set: options.set ?? [], simulate: options.simulate === true, explain: true, needsServer: true });
+  const loaded = await loadSpec(cli, file!, options.set ?? [], options.simulate);
   if (loaded.problems.some(({ severity }) => severity === "ERROR")) return refuseProblems(cli, loaded.source, loaded.problems);
   showProblems(cli, loaded.source, loaded.problems); // warnings
 

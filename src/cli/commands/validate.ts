@@ -10,6 +10,7 @@ import { problemsAsData, showProblems } from "../spec/refuse-problems.js";
 
 interface ValidateOptions {
   readonly set?: readonly string[];
+  readonly simulate?: boolean;
   readonly explain?: boolean;
   readonly offline?: boolean;
   /** For `submit --dry-run`: an unreachable server is an error. */
@@ -19,7 +20,7 @@ interface ValidateOptions {
 interface ServerReport { readonly ok: boolean; readonly problems: readonly ApiProblem[]; readonly layers: readonly (readonly string[])[] }
 
 export async function run(cli: Cli, [file]: readonly string[], options: ValidateOptions): Promise<ExitCode> {
-  const loaded = await loadSpec(cli, file!, options.set ?? []);
+  const loaded = await loadSpec(cli, file!, options.set ?? [], options.simulate);
   const asked = options.offline === true || loaded.spec === undefined ? null : await askServer(cli, loaded.spec, options.needsServer === true);
   const problems = merge(loaded, asked);
   const ok = problems.every(({ severity }) => severity !== "ERROR");

@@ -14,7 +14,7 @@ export interface SpecProblem {
 
 export interface LocatedProblem extends SpecProblem {
   readonly position: Position | null;
-  /** "--set …" when the value came from the command line and stands nowhere in the file. */
+  /** "--set …" or "--simulate" when the value came from the command line and stands nowhere in the file. */
   readonly origin: string | null;
 }
 
@@ -26,12 +26,12 @@ export function syntaxProblems(source: SpecSource): LocatedProblem[] {
   return source.syntaxErrors.map(({ message, ...position }) => ({ path: "", severity: "ERROR", code: "SYNTAX", message, hint: null, position, origin: null }));
 }
 
-/** Finds each problem in the text, in the order of the text. `overrides`: paths that --set changed, with what the user typed. */
+/** Finds each problem in the text, in the order of the text. `overrides`: paths that the command line changed, with what the user typed. */
 export function locateProblems(source: SpecSource, problems: readonly SpecProblem[], overrides: readonly { readonly path: string; readonly typed: string }[] = []): LocatedProblem[] {
   const located = problems.map((problem): LocatedProblem => {
     const override = overrides.find(({ path }) => problem.path === path || problem.path.startsWith(`${path}.`) || problem.path.startsWith(`${path}[`));
     const position = override === undefined ? source.locate(problem.path, /UNKNOWN_FIELD|_KEY$/.test(problem.code)) : null;
-    return { ...problem, position, origin: override === undefined ? null : `--set ${override.typed}` };
+    return { ...problem, position, origin: override === undefined ? null : override.typed };
   });
   const line = (problem: LocatedProblem) => problem.position?.line ?? 0;
   return located.sort((a, b) => line(a) - line(b) || (a.position?.column ?? 0) - (b.position?.column ?? 0));

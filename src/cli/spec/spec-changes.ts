@@ -6,7 +6,7 @@ import { CliError, EXIT } from "../exit-codes.js";
 export interface AppliedChange {
   /** JSON path of what was set, e.g. `stages[2].params.learningRate`. */
   readonly path: string;
-  /** As typed after --set. */
+  /** As typed: --set …, --simulate. */
   readonly typed: string;
 }
 
@@ -18,7 +18,26 @@ type Branch = Record<string, unknown> | unknown[];
  */
 export function applySets(spec: unknown, sets: readonly string[]): { spec: unknown; changes: AppliedChange[] } {
   const copy = structuredClone(spec);
-  return { changes: sets.map((typed) => applySet(copy, typed)), spec: copy };
+  return { changes: sets.map((typed) => ({ ...applySet(copy, typed), typed: `--set ${typed}` })), spec: copy };
+}
+
+/**
+ * Makes every train stage a simulated one, which needs no GPU and gets none: a stand-in for the trainer runs there. Throws CliError (usage) when the specification
+ * has no train stage.
+ */
+export function simulateTraining(spec: unknown): { spec: unknown; changes: AppliedChange[]; names: readonly string[] } {
+  const copy = structuredClone(spec);
+  const stages = isRecord(copy) && Array.isArray(copy["stages"]) ? (copy["stages"] as unknown[]) : [];
+  const names: string[] = [];
+  const changes = stages.flatMap((stage, index): AppliedChange[] => {
+    if (!isRecord(stage) || stage["kind"] !== "train" || !isRecord(stage["params"])) return [];
+    stage["params"]["simulate"] = true;
+    if (isRecord(stage["resources"])) for (const wanted of ["gpus", "gpuModel", "gpuMemoryMiB"]) delete stage["resources"][wanted];
+    names.push(String(stage["name"]));
+    return [{ path: `stages[${index}].params.simulate`, typed: "--simulate" }];
+  });
+  if (names.length === 0) throw new CliError(EXIT.usage, "--simulate: the pipeline has no train stage.", { hint: "Leave it out: other stages are never simulated." });
+  return { spec: copy, changes, names };
 }
 
 /** The same for the params of one stage, without the way to it: `learningRate=1e-5`, `params.learningRate=1e-5`. */

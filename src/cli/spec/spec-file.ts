@@ -5,34 +5,40 @@ import { validateSpec } from "../../domain/pipeline/validate.js";
 import { CliError, EXIT } from "../exit-codes.js";
 import type { Cli } from "../cli.js";
 import { locateProblems, syntaxProblems, type LocatedProblem, type SpecProblem } from "./problem-report.js";
-import { applySets, fillDirectory, type AppliedChange } from "./spec-changes.js";
+import { applySets, fillDirectory, simulateTraining, type AppliedChange } from "./spec-changes.js";
 import { parseSpec, type SpecSource } from "./spec-source.js";
 
 export interface LoadedSpec {
   readonly source: SpecSource;
-  /** What is to be sent: the value of the file with --set and ${pipeline.directory} applied. */
+  /** What is to be sent: the value of the file with --set, --simulate and ${pipeline.directory} applied. */
   readonly spec: unknown;
   readonly changes: readonly AppliedChange[];
+  /** Stages that --simulate has simulated. */
+  readonly simulated: readonly string[];
   /** Found here, without a server. */
   readonly problems: readonly LocatedProblem[];
   readonly layers: readonly (readonly string[])[];
 }
 
-/** Throws CliError when the file cannot be read or --set does not fit; what is wrong inside comes back as problems. */
-export async function loadSpec(cli: Cli, file: string, sets: readonly string[]): Promise<LoadedSpec> {
+/** Throws CliError when the file cannot be read, or --set or --simulate does not fit; what is wrong inside comes back as problems. Says what is simulated. */
+export async function loadSpec(cli: Cli, file: string, sets: readonly string[], simulate = false): Promise<LoadedSpec> {
   const path = file === "-" ? null : resolve(cli.workingDirectory, file);
   const text = path === null ? await readAll(cli.stdin) : await readText(path, file);
-  return loadSpecText(cli, text, path === null ? "-" : shownPath(cli.workingDirectory, path, file), sets, path === null ? cli.workingDirectory : dirname(path));
+  const loaded = loadSpecText(cli, text, path === null ? "-" : shownPath(cli.workingDirectory, path, file), sets, path === null ? cli.workingDirectory : dirname(path), simulate);
+  if (loaded.simulated.length > 0) cli.note(`${cli.noteStyle.yellow("SIMULATED:")} ${loaded.simulated.join(", ")}: a stand-in runs in the trainer's place. It trains nothing, invents every number, and needs no GPU.`);
+  return loaded;
 }
 
 /** The same for a text that is at hand. `shown`: what it is called in problems. */
-export function loadSpecText(cli: Pick<Cli, "workingDirectory">, text: string, shown: string, sets: readonly string[], directory: string = cli.workingDirectory): LoadedSpec {
+export function loadSpecText(cli: Pick<Cli, "workingDirectory">, text: string, shown: string, sets: readonly string[], directory: string = cli.workingDirectory, simulate = false): LoadedSpec {
   const source = parseSpec(text, shown);
-  if (source.syntaxErrors.length > 0) return { source, spec: undefined, changes: [], problems: syntaxProblems(source), layers: [] };
-  const { spec: changed, changes } = applySets(source.value, sets);
-  const spec = fillDirectory(changed, directory);
+  if (source.syntaxErrors.length > 0) return { source, spec: undefined, changes: [], simulated: [], problems: syntaxProblems(source), layers: [] };
+  const set = applySets(source.value, sets);
+  const simulated = simulate ? simulateTraining(set.spec) : { spec: set.spec, changes: [], names: [] };
+  const changes = [...set.changes, ...simulated.changes];
+  const spec = fillDirectory(simulated.spec, directory);
   const { problems, layers } = validateSpec(spec);
-  return { source, spec, changes, problems: locateProblems(source, problems, changes), layers };
+  return { source, spec, changes, simulated: simulated.names, problems: locateProblems(source, problems, changes), layers };
 }
 
 /** Problems that a server found in the same specification, in the text. */

@@ -38,7 +38,7 @@ test("tabs and escape sequences in the file neither shift the caret nor reach th
 
 test("a value that came from --set says so instead of a place", () => {
   const source = parseSpec("name: x\nstages: []\n", "p.yaml");
-  const located = locateProblems(source, [problem("stages[0].retry.maxAttempts", "too many")], [{ path: "stages[0].retry", typed: "stages.a.retry.maxAttempts=1000" }]);
+  const located = locateProblems(source, [problem("stages[0].retry.maxAttempts", "too many")], [{ path: "stages[0].retry", typed: "--set stages.a.retry.maxAttempts=1000" }]);
   expect(renderProblems(source, located, plain)[0]).toMatch(/^--set stages\.a\.retry\.maxAttempts=1000: error:/);
 });
 

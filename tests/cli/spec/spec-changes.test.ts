@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { applySets, fillDirectory, overridesFrom } from "../../../src/cli/spec/spec-changes.js";
+import { applySets, fillDirectory, overridesFrom, simulateTraining } from "../../../src/cli/spec/spec-changes.js";
 
 const SPEC = { name: "p", stages: [{ name: "train", params: { steps: 10, list: [1, 2] } }, { name: "train.big", params: {} }] };
 
@@ -8,7 +8,7 @@ describe("--set", () => {
     const { spec, changes } = applySets(SPEC, ["stages.train.params.steps=20"]);
     expect(spec).toMatchObject({ stages: [{ params: { steps: 20 } }, {}] });
     expect(SPEC.stages[0]!.params.steps).toBe(10);
-    expect(changes).toEqual([{ path: "stages[0].params.steps", typed: "stages.train.params.steps=20" }]);
+    expect(changes).toEqual([{ path: "stages[0].params.steps", typed: "--set stages.train.params.steps=20" }]);
   });
   test("finds the stage with the longest fitting name", () => expect(applySets(SPEC, ["stages.train.big.params.x=1"]).spec).toMatchObject({ stages: [{}, { params: { x: 1 } }] }));
   test("reads values as YAML", () => {
@@ -20,6 +20,17 @@ describe("--set", () => {
   test.each(["novalue", "=1", "stages.unknown.x=1", "name.deeper=1", "labels.x=[1", "stages.train.__proto__.x=1"])("refuses %s as wrong usage", (typed) => {
     expect(() => applySets(SPEC, [typed])).toThrow(expect.objectContaining({ exitCode: 2 }) as Error);
   });
+});
+
+describe("--simulate", () => {
+  const TRAINING = { stages: [{ name: "prepare", kind: "preprocess", params: {} }, { name: "a", kind: "train", resources: { gpus: 8, gpuModel: "H100", labels: { site: "b" } }, params: { algorithm: "grpo" } }] };
+  test("simulates every train stage, takes its GPUs away, and touches nothing else", () => {
+    const { spec, changes, names } = simulateTraining(TRAINING);
+    expect(spec).toEqual({ stages: [TRAINING.stages[0], { name: "a", kind: "train", resources: { labels: { site: "b" } }, params: { algorithm: "grpo", simulate: true } }] });
+    expect([changes, names]).toEqual([[{ path: "stages[1].params.simulate", typed: "--simulate" }], ["a"]]);
+    expect(TRAINING.stages[1]!.params).not.toHaveProperty("simulate");
+  });
+  test("is wrong usage where nothing is trained", () => expect(() => simulateTraining({ stages: [TRAINING.stages[0]] })).toThrow("has no train stage"));
 });
 
 test("overrides of a fork are the params themselves", () => expect(overridesFrom(["learningRate=1e-5", "params.env.A=b"])).toEqual({ learningRate: 1e-5, env: { A: "b" } }));
