@@ -7,6 +7,7 @@ import { expect, inject, test } from "vitest";
 import { packagePath } from "../../src/package-root.js";
 
 const pythonIsHere = spawnSync("python3", ["-c", "import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))"]).status === 0;
+const newerThan312 = spawnSync("python3", ["-c", "import sys; sys.exit(sys.version_info[:2] > (3, 12))"]).status === 1;
 if (!pythonIsHere) console.warn("\nNOT RUN: an environment whose packages cannot be fetched: no python3 of 3.10 to 3.13 with venv on PATH\n");
 
 function run(args: readonly string[], variables: Record<string, string> = {}) {
@@ -22,6 +23,10 @@ test("an unknown environment is a usage error that names the known ones", () => 
 
 test.skipIf(!pythonIsHere)("only looking makes nothing, and says how to make it", () => {
   expect(run(["data", "--check"])).toMatchObject({ status: 3, stdout: "", stderr: expect.stringContaining("node scripts/python/environment.mjs data") as string, left: [".making-999999999-killed"] });
+});
+
+test.skipIf(!pythonIsHere || newerThan312)("an environment that rests on another one says which is to be made first", () => {
+  expect(run(["verl-0.9", "--check"])).toMatchObject({ status: 3, stdout: "", stderr: expect.stringMatching(/environment\.mjs verl` makes it/) as string });
 });
 
 test("without a Python the reason says which versions would do", () => {
