@@ -53,7 +53,7 @@ export interface VerlWorld extends ProcessesWorld {
   /** Resolves when a point of that attempt at that step, or a later one, is stored. */
   reached(pipelineId: string, stage: string, attempt: number, step: number, metric?: string): Promise<void>;
   log(pipelineId: string, stage: string): Promise<string>;
-  /** Pids of processes of an agent's programs whose command line holds the text. */
+  /** Pids of processes of an agent's programs whose command line holds the text; the launcher's shells, which repeat it, are left out. */
   programs(agent: string, text: string): readonly number[];
 }
 
@@ -95,7 +95,7 @@ export async function startVerlWorld(python: string): Promise<VerlWorld> {
       await world.until(`step ${step} of attempt ${attempt} of ${stage}`, async () => ((await points(pipelineId, stage, metric)).get(attempt)?.at(-1)?.[0] ?? 0) >= step, PIPELINE_MS)
         .catch(async (error: unknown) => { throw new Error(`${(error as Error).message}\n${JSON.stringify([...(await stages(pipelineId)).values()])}\n${(await log(pipelineId, stage)).slice(-4_000)}`); });
     },
-    programs: (agent: string, text: string) => processesBelow(world.agentDirectory(agent)).filter((pid) => commandLine(pid).includes(text)),
+    programs: (agent: string, text: string) => processesBelow(world.agentDirectory(agent)).filter((pid) => !commandLine(pid).startsWith("/bin/sh") && commandLine(pid).includes(text)),
   });
 }
 
