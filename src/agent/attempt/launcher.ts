@@ -17,7 +17,7 @@ import type { AttemptDirectory } from "./attempt-directory.js";
  * $1 launch file, $2 exit file, then the program (absolute) and its arguments. TERM and INT reach the whole group; the launcher takes note and goes on
  * waiting, the program has the default action. The exit file is overwritten in place, shorter than what is there (L3).
  */
-const LAUNCHER = `
+export const LAUNCHER = `
 launch=$1; exit=$2; shift 2
 trap : HUP INT QUIT TERM USR1 USR2
 set -C
