@@ -25,6 +25,12 @@ export function readJobs(db: Db, stageIds: readonly StageId[]): Promise<Training
   return db.selectFrom("training_jobs").select(COLUMNS).select(ID).where(sql<boolean>`training_jobs.stage_id = any(${stageIds}::text[])`).execute();
 }
 
+/** Of these pipelines, those with a stage that runs a stand-in. */
+export async function readSimulated(db: Db, pipelineIds: readonly PipelineId[]): Promise<ReadonlySet<PipelineId>> {
+  const rows = await db.selectFrom("training_jobs").select("pipeline_id").distinct().where("simulated", "=", true).where(sql<boolean>`pipeline_id = any(${pipelineIds}::text[])`).execute();
+  return new Set(rows.map((row) => row.pipeline_id));
+}
+
 export type ListedJob = TrainingJobRow & { readonly createdMicros: string };
 /** Age in microseconds since 1970, then stage. */
 export type JobPlace = readonly [micros: string, stageId: string];

@@ -15,7 +15,7 @@ import { readMetricNamesOf, readMetricsOf, type MetricSeries, type MetricsQuery 
 import { listSampleSets, readSamplePages, type SamplePage, type SampleRow, type SampleSet } from "../db/telemetry/samples.js";
 import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
 import type { Database } from "../db/tables.js";
-import { readJobs, type TrainingJobRow } from "../db/training-jobs.js";
+import { readJobs, readSimulated, type TrainingJobRow } from "../db/training-jobs.js";
 import { parseDatasetRef, type DatasetStatistics } from "../domain/data/dataset.js";
 import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SshHostId, StageId } from "../domain/ids.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
@@ -94,6 +94,11 @@ export function createLoaders({ db }: { readonly db: Db }) {
     }, { cacheKeyFn: (query) => JSON.stringify(query) }),
     /** Training jobs by their stages; null for a stage that is no training. */
     jobOf: one<StageId, TrainingJobRow>((ids) => readJobs(db, ids), (row) => row.stageId),
+    /** Whether a pipeline has a train stage that runs a stand-in. */
+    simulatedIn: new DataLoader<PipelineId, boolean>(async (ids) => {
+      const found = await readSimulated(db, ids);
+      return ids.map((id) => found.has(id));
+    }),
     anomaly: one<AnomalyId, AnomalyRow>((ids) => readAnomalies(db, ids), (row) => row.id),
     anomaliesOf: many<StageId, AnomalyRow>((ids) => listAnomalies(db, ids), (row) => row.stageId),
     samplePage: new DataLoader<SamplePage, readonly SampleRow[], string>((pages) => readSamplePages(db, pages), { cacheKeyFn: (page) => JSON.stringify(page) }),

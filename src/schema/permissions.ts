@@ -18,7 +18,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs jobMetrics anomalies" },
 
   Viewer: { viewer: "tokenId name role expiresAt" },
-  Pipeline: { viewer: "id name status labels spec stages stage stageCounts layers events head forkedFrom error createdBy createdAt startedAt finishedAt" },
+  Pipeline: { viewer: "id name status labels spec stages stage stageCounts layers events head forkedFrom error simulated createdBy createdAt startedAt finishedAt" },
   PipelineConnection: { viewer: "edges pageInfo" },
   PipelineEdge: { viewer: "node cursor" },
   PageInfo: { viewer: "hasNextPage hasPreviousPage startCursor endCursor" },

@@ -56,6 +56,7 @@ Pipeline.implement({
     }),
     forkedFrom: t.field({ type: Pipeline, nullable: true, resolve: (row, _args, { loaders }) => (row.forked_from === null ? null : loaders.pipeline.load(row.forked_from)) }),
     error: t.exposeString("error", { nullable: true, description: "Why it FAILED." }),
+    simulated: t.boolean({ description: "One of its train stages runs a stand-in that trains nothing.", resolve: (row, _args, { loaders }) => loaders.simulatedIn.load(row.id) }),
     createdBy: t.string({ description: "Name of the token that submitted it.", resolve: (row) => row.created_by }),
     createdAt: t.field({ type: "DateTime", resolve: (row) => row.created_at }),
     startedAt: t.field({ type: "DateTime", nullable: true, resolve: (row) => row.started_at }),

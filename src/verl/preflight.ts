@@ -208,8 +208,7 @@ const RL_RULES: readonly Rule[] = [
     const bad = (batch * n) % workers !== 0 || (estimator === "remax" && batch % workers !== 0);
     return bad ? refuse("batchSize", "INDIVISIBLE_WORKERS", `${batch} prompts × ${n} answers cannot be shared out evenly to verl's ${workers} agent workers.`, `Choose a multiple of ${workers}, or set actor_rollout_ref.rollout.agent.num_workers.`) : NONE;
   },
-  ({ params, config, gpus, context }) => { // 7, 8
-    if (params.simulate && context.gpusPerNode === 0) return NONE; // the stand-in starts no engine
+  ({ config, gpus, context }) => { // 7, 8
     const [tp, dp, pp, ep] = ["tensor_model_parallel_size", "data_parallel_size", "pipeline_model_parallel_size", "expert_parallel_size"].map((name) => config.number(`${ROLLOUT}.${name}`) ?? 1) as [number, number, number, number];
     const size = tp * dp * pp;
     if (pp !== 1) return refuse(`overrides.${ROLLOUT}.pipeline_model_parallel_size`, "UNSUPPORTED_PARALLELISM", "verl's rollout takes no pipeline parallelism.", "Set it to 1.");

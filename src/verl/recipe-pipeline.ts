@@ -43,13 +43,19 @@ export function recipePipeline(recipe: Recipe, use: RecipeUse): { readonly name:
       ? { trainFiles: "${stages.prepare.outputs.trainFile}", valFiles: "${stages.prepare.outputs.validationFile}" }
       : { trainFiles: only(use.trainFiles ?? []), ...(use.valFiles === undefined || use.valFiles.length === 0 ? {} : { valFiles: only(use.valFiles) }) }),
     ...(use.verl === undefined ? {} : { verl: use.verl }),
-    ...(use.simulate === true ? { simulate: true } : {}),
+    ...(use.simulate === true ? simulated(recipe) : {}),
   };
   const train = {
     name: "train", kind: "train", description: `${recipe.title}, as in verl's ${recipe.source}.`, ...(prepares ? { dependsOn: ["prepare"] } : {}),
     ...(use.simulate === true ? {} : { resources: { gpus, ...(nodes === 1 ? {} : { nodes }) } }), retry: { maxAttempts: 2 }, params,
   };
   return { name: use.name ?? recipe.name, labels: { recipe: recipe.name }, stages: [...(prepares ? [preparation(recipe, use)] : []), train] };
+}
+
+/** Without GPUs a run is a world of one, which no engine of several GPUs fits into. */
+function simulated({ params }: Recipe): object {
+  const rollout = params["rollout"] as { readonly tensorParallel?: number } | undefined;
+  return { simulate: true, ...(rollout?.tensorParallel === undefined ? {} : { rollout: { ...rollout, tensorParallel: 1 } }) };
 }
 
 function preparation(recipe: Recipe, { data, dataSource }: RecipeUse): object {

@@ -49,9 +49,23 @@ describe("job", { timeout: 60_000 }, () => {
     const anomalies = await trainyard("job", "anomalies", jobId);
     expect(anomalies.stdout).toMatch(/try 1 {2}CRITICAL NON_FINITE: .*\n {2}Go on from a checkpoint .*\n {2}Only told, as health\.shadow is set\./);
     expect(anomalies.stderr).toContain("simulated");
+  });
+
+  test("as data, and by the id of the job, of its stage, of its pipeline", async () => {
+    const { jobId, assignment, pipelineId } = await running("ill data", shadow);
+    await metric(assignment, "actor/pg_loss", 7, "NaN");
+    const { attemptId, fence } = assignment;
+    await agent.report({ type: "checkpoint", attemptId, fence, step: 5, path: "/c/global_step_5", sizeBytes: 2048 });
     expect(await json("job", "anomalies", pipelineId)).toMatchObject([{ kind: "NON_FINITE", step: 7, action: "NOTIFIED", would: "STOPPED" }]);
     expect(await json("job", "show", assignment.stageId)).toMatchObject({ id: jobId, simulated: true, checkpoints: [{ step: 5 }] });
     expect((await json("job", "ls", "--algorithm", "grpo", "--status", "running")).map(({ id }: any) => id)).toContain(jobId);
+  });
+
+  test("lists of pipelines and of checkpoints say simulated too", async () => {
+    const { jobId, assignment: { attemptId, fence }, pipelineId } = await running("listed");
+    await agent.report({ type: "checkpoint", attemptId, fence, step: 5, path: "/c/global_step_5", sizeBytes: 2048 });
+    expect((await trainyard("ls")).stdout).toMatch(/listed \(simulated\)/);
+    expect((await trainyard("checkpoint", "ls", pipelineId)).stdout).toMatch(/train .* simulated .*\/c\/global_step_5/);
     expect((await trainyard("job", "ls", "-q")).stdout).toContain(`${jobId}\n`);
   });
 

@@ -30,7 +30,7 @@ export async function findJob<T>(cli: Cli, text: string, stage: string | undefin
   const pipelineId = await findPipelineId(cli, text);
   const { trainingJobs } = await cli.api().call<{ trainingJobs: { edges: readonly { node: { id: string; stage: { name: string } } }[] } }>(
     "query JobsOf($id: ID!) { trainingJobs(pipelineId: $id, first: 100) { edges { node { id stage { name } } } } }", { id: pipelineId });
-  const found = trainingJobs.edges.map(({ node }) => node);
+  const found = trainingJobs.edges.map(({ node }) => node).sort((a, b) => (a.stage.name < b.stage.name ? -1 : 1)); // those of one pipeline are of one age
   const names = found.map((job) => job.stage.name);
   if (found.length === 0) throw new CliError(EXIT.notFound, `${text} has no train stage.`, { hint: `List the jobs: ${cli.command("job ls")}` });
   const chosen = stage === undefined ? found : found.filter((job) => job.stage.name === stage);

@@ -32,7 +32,7 @@ export async function run(cli: Cli, [target, stage]: readonly string[], options:
   }
   cli.print({ value: samples, ids: () => samples.map(({ key }) => key), table: () => samples.flatMap((sample, index) => [...(index === 0 ? [] : [""]), ...describe(cli, sample, options.full === true)]) });
   if (cli.format !== "table") return;
-  if (simulated) cli.note("The run is simulated: these samples are made up.");
+  if (simulated && samples.length > 0) cli.note("The run is simulated: these samples are made up.");
   if (samples.length === 0) cli.note(`No samples${filter === "" ? "" : " like that"}. They come from reinforcement learning with samples: true.`);
 }
 

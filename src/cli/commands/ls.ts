@@ -10,7 +10,7 @@ const STATUSES = ["PENDING", "RUNNING", "PAUSED", "COMPLETED", "FAILED", "CANCEL
 const PAGE = 100;
 
 interface ListedPipeline {
-  readonly id: string; readonly name: string; readonly status: string; readonly error: string | null; readonly labels: Record<string, unknown>;
+  readonly id: string; readonly name: string; readonly status: string; readonly error: string | null; readonly simulated: boolean; readonly labels: Record<string, unknown>;
   readonly stageCounts: Record<string, number>; readonly createdBy: string; readonly createdAt: string; readonly startedAt: string | null; readonly finishedAt: string | null;
 }
 interface Page { readonly pipelines: { readonly edges: readonly { readonly node: ListedPipeline }[]; readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null } } }
@@ -22,7 +22,7 @@ export async function run(cli: Cli, _: readonly string[], options: { readonly li
     const page: Page = await cli.api().call<Page>(
       `query List($first: Int!, $after: String, $status: [PipelineStatus!], $name: String) {
         pipelines(first: $first, after: $after, status: $status, name: $name) {
-          edges { node { id name status error labels stageCounts createdBy createdAt startedAt finishedAt } } pageInfo { hasNextPage endCursor }
+          edges { node { id name status error simulated labels stageCounts createdBy createdAt startedAt finishedAt } } pageInfo { hasNextPage endCursor }
         }
       }`,
       { first: Math.min(PAGE, options.limit - pipelines.length), after, status: status.length === 0 ? null : status, name: options.name ?? null },
@@ -36,7 +36,7 @@ export async function run(cli: Cli, _: readonly string[], options: { readonly li
     const counts = pipeline.stageCounts;
     const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
     return [
-      pipeline.id, harmless(pipeline.name), statusStyle(cli.style, pipeline.status)(pipeline.status), `${counts["COMPLETED"] ?? 0}/${all}`,
+      pipeline.id, `${harmless(pipeline.name)}${pipeline.simulated ? cli.style.yellow(" (simulated)") : ""}`, statusStyle(cli.style, pipeline.status)(pipeline.status), `${counts["COMPLETED"] ?? 0}/${all}`,
       elapsed(pipeline.startedAt, pipeline.finishedAt, now), `${shortDuration(now - Date.parse(pipeline.createdAt))} ago`, harmless(pipeline.createdBy),
     ];
   });

@@ -82,7 +82,7 @@ export function sayEnd(cli: Cli, view: PipelineView): void {
   cli.note(`${statusStyle(style, view.status)(view.status)} ${view.name}: ${counts}${view.error === null ? "" : `. ${view.error}`}`);
   for (const stage of [...view.stages.values()].filter(({ simulated, anomalies }) => simulated || anomalies.length > 0).slice(0, 5)) {
     cli.note(`  ${harmless(stage.name)}: ${[stage.simulated ? style.yellow("simulated, nothing was trained") : "", anomalySummary(stage.anomalies, style)].filter((part) => part !== "").join("; ")}`);
-    if (stage.anomalies.length > 0) next("What was found:", `job anomalies ${stage.id}`);
+    if (stage.anomalies.length > 0) next("Anomalies:", `job anomalies ${stage.id}`);
   }
   if (view.status === "COMPLETED") return next("Look at it:", `show ${view.id}`);
   for (const stage of [...view.stages.values()].filter(({ status }) => status === "FAILED").slice(0, 3)) {

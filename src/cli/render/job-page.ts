@@ -44,11 +44,11 @@ export function describeJob(job: ShownJob, style: Style, now: number): string[] 
     ...(error === null ? [] : ["", style.red(`${error.code}: ${harmless(error.message)}`), ...(error.hint === null ? [] : [harmless(error.hint)])]),
     ...section("diagnosis", diagnosis === null ? [] : [`${diagnosis.cause}: ${harmless(diagnosis.suggestion)}`, ...diagnosis.evidence.map((line) => style.dim(`| ${harmless(line)}`))]),
     ...section("anomalies", job.anomalies.slice(-MOST_ANOMALIES).flatMap((anomaly) => [anomalyLine(anomaly, style), style.dim(`  ${harmless(anomaly.suggestion)}`)])),
-    ...section("newest metrics", job.metrics.flatMap(({ name, points }) => points.slice(-1).map((point) => `${harmless(name)}  ${metricValue(point.value, point.nonFinite)}  ${style.dim(`step ${count(point.step)}`)}`))),
     ...section("checkpoints", there.map((checkpoint) => `step ${count(checkpoint.step)}  ${style.dim(checkpoint.id)}${checkpoint.sizeBytes === null ? "" : `  ${bytes(checkpoint.sizeBytes)}`}${checkpoint.isBest ? `  ${style.green("best")}` : ""}${checkpoint.isPinned ? "  pinned" : ""}`)),
     ...section("scores", job.evaluations.map(({ scores, sampleCount, datasetName }) => harmless(`${datasetName ?? "data"}${sampleCount === 0 ? "" : `, ${count(sampleCount)} samples`}: ${Object.entries(scores).map(([name, value]) => `${name} ${typeof value === "number" ? metricValue(value, null) : String(value)}`).join(", ")}`))),
     ...section("samples", sampleLines(job)),
     ...section("memory per GPU", memoryLines(job, style)),
+    ...section("newest metrics", job.metrics.flatMap(({ name, points }) => points.slice(-1).map((point) => `${harmless(name)}  ${metricValue(point.value, point.nonFinite)}  ${style.dim(`step ${count(point.step)}`)}`))),
   ];
 }
 

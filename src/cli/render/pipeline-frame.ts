@@ -83,13 +83,21 @@ export function newestMetrics(stage: StageView, style: Style, most = 3): string 
   }).join("  ");
 }
 
-/** Numbers and short texts among the outputs; paths and long texts are left to `show`. */
+/** Outputs shown of a stage. */
+const MOST_OUTPUTS = 12;
+
+/** Numbers and short texts among the outputs, the first of them; paths and long texts are left to `show`. */
 export function shortOutputs(outputs: Readonly<Record<string, unknown>> | null): string {
-  return Object.entries(outputs ?? {}).flatMap(([key, value]) => {
+  const all = shortValues(outputs ?? {});
+  return [...all.slice(0, MOST_OUTPUTS), ...(all.length > MOST_OUTPUTS ? [`and ${all.length - MOST_OUTPUTS} more`] : [])].join(" ");
+}
+
+function shortValues(outputs: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(outputs).flatMap(([key, value]) => {
     if (typeof value === "number") return [`${key}=${metricValue(value, null)}`];
     if (typeof value === "boolean" || (typeof value === "string" && value.length <= 24)) return [`${key}=${harmless(String(value))}`];
-    return value !== null && typeof value === "object" && !Array.isArray(value) ? [shortOutputs(value as Record<string, unknown>)] : [];
-  }).filter((part) => part !== "").join(" ");
+    return value !== null && typeof value === "object" && !Array.isArray(value) ? shortValues(value as Record<string, unknown>) : [];
+  });
 }
 
 /** The stages that fit, in their order; what is finished or not yet ready gives way to what moves. */
