@@ -1,6 +1,8 @@
 // Which checkpoint a train stage goes on from.
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { trainCommand } from "../../src/verl/train-command.js";
+import { launchContext, release, trainParams } from "./launch.js";
 import { chooseResume, runIdentity, type EarlierAttempt, type FoundCheckpoint, type ResumeInput } from "../../src/verl/resume.js";
 
 const checkpoint = (step: number, changes: Partial<FoundCheckpoint> = {}): FoundCheckpoint => ({ step, path: `/run/global_step_${step}`, worldSize: 2, missing: [], ...changes });
@@ -70,6 +72,18 @@ test("the order in which attempts and checkpoints are found changes nothing", ()
     expect(one.kind).toBe(two.kind);
     if (one.kind === "resume" && two.kind === "resume") expect([one.fence, one.checkpoint.step]).toEqual([two.fence, two.checkpoint.step]);
   }));
+});
+
+test.each(["sft", "grpo"])("verl's %s trainer is given the checkpoint by its path, or told to disregard what lies there", (algorithm) => {
+  const argvOf = (resumeFrom: string | null) => trainCommand(trainParams({ algorithm }), release(), launchContext({ resumeFrom })).argv;
+  expect(argvOf("/run/global_step_4")).toEqual(expect.arrayContaining(["trainer.resume_mode='resume_path'", "trainer.resume_from_path='/run/global_step_4'"]));
+  expect(argvOf(null)).toContain("trainer.resume_mode='disable'");
+});
+
+test("RL that goes on does not validate first: that would log the step it goes on from once more", () => {
+  const argvOf = (resumeFrom: string | null) => trainCommand(trainParams({ algorithm: "grpo" }), release(), launchContext({ resumeFrom })).argv;
+  expect(argvOf("/run/global_step_4")).toContain("trainer.val_before_train=False");
+  expect(argvOf(null)).not.toContain("trainer.val_before_train=False");
 });
 
 test("how a run is followed and ended makes it no other run; what it trains does", () => {

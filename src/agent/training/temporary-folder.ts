@@ -9,16 +9,17 @@ const LONGEST = 30;
 
 /** Makes it, closed to others. The same for every process of the agent. */
 export function temporaryFolder(attemptId: string): string {
-  const folder = pathOf(attemptId);
+  const folder = temporaryFolderPath(attemptId);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   return folder;
 }
 
 export function removeTemporaryFolder(attemptId: string): void {
-  rmSync(pathOf(attemptId), { recursive: true, force: true });
+  rmSync(temporaryFolderPath(attemptId), { recursive: true, force: true });
 }
 
-function pathOf(attemptId: string): string {
+/** Where it is, whether it was made or not. */
+export function temporaryFolderPath(attemptId: string): string {
   const name = `ty-${attemptId.slice(-12)}`;
   const usual = join(tmpdir(), name);
   return usual.length <= LONGEST ? usual : join("/tmp", name);

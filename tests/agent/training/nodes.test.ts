@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { newId } from "../../../src/domain/ids.js";
 import { decideTogether, meet, meetingOf, meetingPort } from "../../../src/agent/training/meeting.js";
-import { assign } from "../../support/control-plane-peer.js";
+import { assign, stop } from "../../support/control-plane-peer.js";
 import { sharedFolder, startTwo, TEST_PORTS as PORTS, twoMembers } from "./two-agents.js";
 
 test("two members of an SFT run meet, save into the folder that both see, and a retry of both goes on from there", async () => {
@@ -32,6 +32,18 @@ test("two members of an SFT run meet, save into the folder that both see, and a 
   one.peer.order({ type: "delete-checkpoint", checkpointId: "ckp_1" as never, attemptId: head.attemptId, fence: 1, path: checkpoint(1, 2) });
   expect(await one.peer.report("checkpoint-deleted", head.attemptId)).toMatchObject({ error: null });
   expect(existsSync(checkpoint(1, 2))).toBe(false);
+});
+
+test("a member that waits for the others is stopped at once, and has started nothing", async () => {
+  const shared = sharedFolder();
+  const [one] = await startTwo({ TRAINYARD_AGENT_SHARED_DIR: shared });
+  const [head] = twoMembers(one.sft());
+  one.peer.order(assign(head));
+  const marker = join(shared, head.pipelineId, "train", "1", "members", "0");
+  await one.peer.until(() => existsSync(marker), "the head's mark in the shared folder");
+  one.peer.order(stop(head));
+  expect((await one.peer.report("ended", head.attemptId)).outcome).toEqual({ kind: "STOPPED" });
+  expect(existsSync(join(one.folder, "seen"))).toBe(false);
 });
 
 test("an agent without a shared folder, and a head without an address, are refused with what to set", () => {

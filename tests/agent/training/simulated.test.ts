@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished, expect, test } from "vitest";
+import { temporaryFolderPath } from "../../../src/agent/training/temporary-folder.js";
 import { readProcessTable } from "../../../src/agent/host/process-table.js";
 import { agentDirectory, startAgentProcess } from "../../support/agents.js";
 import { assign, startPeer, stop, type Peer } from "../../support/control-plane-peer.js";
@@ -101,9 +102,12 @@ test.each([
   peer.order(assign(assignment));
   await peer.report("metrics", assignment.attemptId, PATIENCE);
   expect(leftOf(assignment.attemptId).length).toBeGreaterThan(0);
+  const rayFolder = temporaryFolderPath(assignment.attemptId);
+  expect(existsSync(rayFolder)).toBe(kind !== "sft");
   peer.order(stop(assignment));
   expect((await peer.report("ended", assignment.attemptId, PATIENCE)).outcome).toEqual({ kind: "STOPPED" });
   expect(leftOf(assignment.attemptId)).toEqual([]);
+  expect(existsSync(rayFolder)).toBe(false);
 });
 
 test("a simulated run says so in its log", async () => {

@@ -107,6 +107,16 @@ test("what a rollback has ruled out is not gone on from", async () => {
   expect(seenIn(folder)[1]!.args.find((argument) => argument.startsWith("trainer.resume_from_path="))).toMatch(/global_step_4'$/);
 });
 
+test("a run that died after its last checkpoint has nothing left to train: what it goes on from is its result", async () => {
+  const { peer, folder, sft } = await startTrainingWorld();
+  const first = trainAssignment(sft({ dieAt: 4, died: join(folder, "died") }));
+  peer.order(assign(first));
+  expect((await peer.report("ended", first.attemptId)).outcome).toMatchObject({ kind: "FAILED" });
+  const second = trainAssignment(first.params, { pipelineId: first.pipelineId, fence: 2 });
+  peer.order(assign(second));
+  expect((await peer.report("ended", second.attemptId)).outcome).toMatchObject({ kind: "COMPLETED", outputs: { steps: 4, checkpoint: expect.stringContaining("/1/output/checkpoints/global_step_4"), model: expect.any(String) } });
+});
+
 test("a failed export is repeated without training again", async () => {
   const { peer, folder, sft } = await startTrainingWorld();
   const first = trainAssignment(sft({ exportFails: join(folder, "failed-once") }));
