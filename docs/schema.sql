@@ -211,6 +211,8 @@ CREATE TABLE evaluations (
   scores jsonb NOT NULL,
   sample_count bigint NOT NULL,
   created_at timestamp with time zone NOT NULL,
+  intervals jsonb DEFAULT '{}'::jsonb NOT NULL,
+  errors bigint,
   CONSTRAINT evaluations_pkey PRIMARY KEY (id),
   CONSTRAINT evaluations_attempt_id_key UNIQUE (attempt_id),
   CONSTRAINT evaluations_checkpoint_id_fkey FOREIGN KEY (checkpoint_id) REFERENCES checkpoints(id) ON DELETE SET NULL,

@@ -202,6 +202,22 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .option("-w, --watch", "with --submit: stay and show it to its end")
     .action(runs(() => import("./commands/recipe-use.js")));
 
+  // ── evaluations ──────────────────────────────────────────────────────────────────────────────────
+  const evaluation = program.command("eval").description("Evaluations: scores, the rows behind them, what changed between two");
+  add(evaluation, "ls", "List the evaluations of a pipeline, with the interval of their score").argument("<pipeline>", "id or name").action(runs(() => import("./commands/eval-ls.js")));
+  add(evaluation, "show", "Show an evaluation: every score with interval and n, of which checkpoint, how many rows").argument("<evaluation>", "id").action(runs(() => import("./commands/eval-show.js")));
+  add(evaluation, "samples", "Print the rows that were asked with their answers")
+    .argument("<evaluation>", "id")
+    .addOption(new Option("--verdict <verdict>", "only those").choices(["correct", "wrong", "error", "unscored"]))
+    .addOption(new Option("-n, --limit <count>", "at most this many").argParser(positive).default(10))
+    .option("--full", "long texts whole")
+    .action(runs(() => import("./commands/eval-samples.js")));
+  add(evaluation, "diff", "Compare two evaluations row by row: fixed, broken, and whether chance explains it")
+    .addArgument(new Argument("<a>", "id of the earlier one")).addArgument(new Argument("<b>", "id of the later one"))
+    .addOption(new Option("--rows <count>", "fixed and broken rows shown, up to 100 each").argParser(hundred).default(5))
+    .option("--full", "long texts whole")
+    .action(runs(() => import("./commands/eval-diff.js")));
+
   // ── the fleet ────────────────────────────────────────────────────────────────────────────────────
   const agents = add(program, "agents", "Agents: what they offer and what they run").action(runs(() => import("./commands/agents.js")));
   add(agents, "show", "One agent in detail").argument("<agent>", "name or id").action(runs(() => import("./commands/agents-show.js")));
@@ -256,6 +272,7 @@ function whole(text: string, low: number, high: number, what: string): number {
 }
 const port = (text: string) => whole(text, 0, 65_535, "A port is a number from 0 to 65535.");
 const positive = (text: string) => whole(text, 1, 1_000_000_000, "Give a whole number, 1 or more.");
+const hundred = (text: string) => whole(text, 0, 100, "Give a whole number from 0 to 100.");
 const natural = (text: string) => whole(text, 0, 1_000_000_000, "Give a whole number, 0 or more.");
 
 /** Seconds of `90`, `90s`, `10m`, `2h`, `1d`. */

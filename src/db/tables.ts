@@ -4,6 +4,7 @@
 import type { ColumnType, Generated } from "kysely";
 import type { DatasetColumn, DatasetStatistics } from "../domain/data/dataset.js";
 import type { DataFormat, DataTask } from "../domain/data/preprocess-params.js";
+import type { ScoreInterval } from "../domain/evaluation/score-interval.js";
 import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SessionId, SshHostId, StageId, TokenId, UploadId } from "../domain/ids.js";
 import type { PipelineEventType } from "../domain/pipeline/events.js";
 import type { PipelineSpec, StageKind } from "../domain/pipeline/spec.js";
@@ -68,7 +69,7 @@ export interface Database {
   };
   evaluations: {
     id: EvaluationId; stage_id: StageId; pipeline_id: PipelineId; attempt_id: AttemptId; checkpoint_id: CheckpointId | null; dataset: string | null;
-    scores: JsonColumn<Record<string, number>>; sample_count: number; created_at: Date;
+    scores: JsonColumn<Record<string, number>>; sample_count: number; intervals: JsonColumn<Record<string, ScoreInterval>>; errors: number | null; created_at: Date;
   };
   diagnoses: { attempt_id: AttemptId; cause: string; evidence: JsonColumn<string[]>; suggestion: string; created_at: Date };
   training_jobs: { stage_id: StageId; pipeline_id: PipelineId; algorithm: Algorithm; model: string; simulated: boolean; created_at: Date };

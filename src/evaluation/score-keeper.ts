@@ -9,7 +9,7 @@ import type { Drawn } from "./endpoint-answers.js";
 import type { Sample, SamplesFile } from "./samples-file.js";
 import { ScorerFailedError, type ProgramScorer } from "./scorers/program-scorer.js";
 import type { Score, Scorer } from "./scorers/scorer.js";
-import { confidenceOf, meanOf, type Confidence } from "./statistics.js";
+import { confidenceOf, meanOf, type Confidence } from "../domain/evaluation/statistics.js";
 
 /** How responses are scored here; null: verl's main_eval does it at the end. */
 export type Scoring = { readonly kind: "ours"; readonly score: Scorer } | { readonly kind: "program"; readonly program: ProgramScorer } | null;

@@ -10,9 +10,9 @@ import { readSshHosts, type SshHostRow } from "../access/ssh-hosts.js";
 import type { Db } from "../db/database.js";
 import { findDataset, readDatasets, readFiles, readMade, readRead, readReaders, readStatistics, type DatasetFile, type DatasetRow } from "../db/datasets.js";
 import { listCheckpoints, readCheckpoints, readScores, type CheckpointRow } from "../db/telemetry/checkpoints.js";
-import { listEvaluations, readEvaluations, type EvaluationRow } from "../db/telemetry/evaluations.js";
+import { listEvaluations, readEvaluations, readEvaluationSets, type EvaluationRow } from "../db/telemetry/evaluations.js";
 import { readMetricNamesOf, readMetricsOf, type MetricSeries, type MetricsQuery } from "../db/telemetry/metrics.js";
-import { listSampleSets, readSamplePages, type SamplePage, type SampleRow, type SampleSet } from "../db/telemetry/samples.js";
+import { listSampleSets, readSamplePages, readSamplesByKey, type SamplePage, type SampleRow, type SampleSet } from "../db/telemetry/samples.js";
 import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
 import type { Database } from "../db/tables.js";
 import { readJobs, readSimulated, type TrainingJobRow } from "../db/training-jobs.js";
@@ -102,6 +102,11 @@ export function createLoaders({ db }: { readonly db: Db }) {
     anomaly: one<AnomalyId, AnomalyRow>((ids) => readAnomalies(db, ids), (row) => row.id),
     anomaliesOf: many<StageId, AnomalyRow>((ids) => listAnomalies(db, ids), (row) => row.stageId),
     samplePage: new DataLoader<SamplePage, readonly SampleRow[], string>((pages) => readSamplePages(db, pages), { cacheKeyFn: (page) => JSON.stringify(page) }),
+    sampleByKey: new DataLoader<{ set: SampleSet; key: string }, SampleRow | null, string>(async (wanted) => {
+      const rows = new Map((await readSamplesByKey(db, wanted)).map((row) => [`${row.set.id} ${row.key}`, row]));
+      return wanted.map(({ set, key }) => rows.get(`${set.id} ${key}`) ?? null);
+    }, { cacheKeyFn: ({ set, key }) => `${set.id} ${key}` }),
+    evaluationSet: one<AttemptId, SampleSet & { attemptId: AttemptId }>((ids) => readEvaluationSets(db, ids), (set) => set.attemptId),
     sampleSetsOf: many<StageId, SampleSet>((ids) => listSampleSets(db, ids), (set) => set.stageId),
     /** Hosts that agents told of; asked for once. */
     hosts: new DataLoader<"all", readonly KnownHost[]>(async (keys) => {

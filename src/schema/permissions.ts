@@ -6,7 +6,7 @@ import type { NeededRole } from "../access/roles.js";
 /** Least role → fields, separated by spaces, by type. */
 export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
   Query: {
-    viewer: "viewer node pipeline pipelines stage agent agents sshHosts queues events evaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs recipes recipe",
+    viewer: "viewer node pipeline pipelines stage agent agents sshHosts queues events evaluations compareEvaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs recipes recipe",
     admin: "tokens audit",
   },
   Mutation: {
@@ -35,7 +35,12 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   MetricPoint: { viewer: "step at value nonFinite" },
   LogSlice: { viewer: "fromByte toByte text skippedBytes totalBytes" },
   Checkpoint: { viewer: "id stage step path host sizeBytes metrics isBest isPinned deletedAt createdAt" },
-  Evaluation: { viewer: "id stage checkpoint dataset datasetName scores sampleCount createdAt" },
+  Evaluation: { viewer: "id stage checkpoint dataset datasetName scores intervals sampleCount errorCount sampleSet samples createdAt" },
+  ScoreInterval: { viewer: "score value n low high level method" },
+  EvaluationComparison: { viewer: "from to compared fixedCount brokenCount unchangedCount onlyInFrom onlyInTo fromMean toMean difference low high pValue test leftOut changes" },
+  SampleChangeConnection: { viewer: "edges pageInfo" },
+  SampleChangeEdge: { viewer: "node cursor" },
+  SampleChange: { viewer: "key change from to" },
   TrainingJob: {
     viewer: "id stage pipeline algorithm trainer model modelResolved simulated status metricNames metrics checkpoints best evaluations samples sampleSets anomalies memoryEstimate script createdAt",
   },

@@ -19,6 +19,8 @@ import "./dataset.js";
 import "./dataset-diff.js";
 import "./training-job.js";
 import "./sample.js";
+import "./evaluation-samples.js";
+import "./evaluation-comparison.js";
 import "./anomaly.js";
 import "./create-training-job.js";
 import "./recipe.js";

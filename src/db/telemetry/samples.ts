@@ -85,6 +85,21 @@ export async function readSamplePages(db: Db, pages: readonly SamplePage[]): Pro
   return found;
 }
 
+/** Keys and scores of a set, in its order: what a comparison needs of each row. */
+export async function readScores(db: Db, setId: number): Promise<{ readonly id: string; readonly score: number | null }[]> {
+  const { rows } = await sql<{ id: string; score: number | null }>`select key as id, score from samples where set_id = ${setId}::bigint order by position`.execute(db);
+  return rows.map(({ id, score }) => ({ id, score: score === null || !Number.isFinite(score) ? null : score }));
+}
+
+/** Samples by set and key; unknown ones are missing. */
+export async function readSamplesByKey(db: Db, wanted: readonly { readonly set: SampleSet; readonly key: string }[]): Promise<SampleRow[]> {
+  const { rows } = await sql<Omit<SampleRow, "set"> & { setId: number }>`
+    select s.set_id as "setId", s.position, s.key, s.prompt, s.output, s.truth, s.score, s.error, s.verdict
+      from unnest(${wanted.map(({ set }) => set.id)}::bigint[], ${wanted.map(({ key }) => key)}::text[]) k (set_id, key) join samples s on s.set_id = k.set_id and s.key = k.key`.execute(db);
+  const sets = new Map(wanted.map(({ set }) => [set.id, set]));
+  return rows.map(({ setId, ...row }) => ({ ...row, set: sets.get(setId)! }));
+}
+
 interface StoredSet extends SampleSet { readonly visible: boolean }
 
 async function readSets(db: Db, stageIds: readonly StageId[]): Promise<StoredSet[]> {

@@ -10,7 +10,8 @@ export interface ScoredSample {
   readonly score: number | null;
 }
 
-export type Change = "fixed" | "broken" | "unchanged";
+export const CHANGES = ["fixed", "broken", "unchanged"] as const;
+export type Change = (typeof CHANGES)[number];
 
 export interface Comparison {
   /** Rows that both scored. */
@@ -19,7 +20,8 @@ export interface Comparison {
   readonly fixed: readonly string[];
   /** Ids with a lower score in the second, in its order. */
   readonly broken: readonly string[];
-  readonly unchanged: number;
+  /** Ids with the same score in both, in the order of the second. */
+  readonly unchanged: readonly string[];
   /** Rows that only one of them has, or that one of them could not score. */
   readonly onlyInFirst: number;
   readonly onlyInSecond: number;
@@ -44,24 +46,22 @@ export function changeOf(first: number, second: number): Change {
 export function compareSamples(first: Iterable<ScoredSample>, second: Iterable<ScoredSample>): Comparison {
   const before = scoresById(first);
   const after = scoresById(second);
-  const fixed: string[] = [];
-  const broken: string[] = [];
+  const changes: Record<Change, string[]> = { fixed: [], broken: [], unchanged: [] };
   const [firstScores, secondScores]: [number[], number[]] = [[], []];
   for (const [id, score] of after) {
     const old = before.get(id);
     if (old === undefined) continue;
     firstScores.push(old);
     secondScores.push(score);
-    const change = changeOf(old, score);
-    if (change === "fixed") fixed.push(id);
-    else if (change === "broken") broken.push(id);
+    changes[changeOf(old, score)].push(id);
   }
   const compared = firstScores.length;
   const [a, b] = [meanOf(firstScores), meanOf(secondScores)];
   const binary = [firstScores, secondScores].every((scores) => scores.every((score) => score === 0 || score === 1));
   const differences = secondScores.map((score, index) => score - firstScores[index]!);
+  const { fixed, broken } = changes;
   return {
-    compared, fixed, broken, unchanged: compared - fixed.length - broken.length,
+    compared, ...changes,
     onlyInFirst: before.size - compared, onlyInSecond: after.size - compared,
     means: a === null || b === null ? null : { first: a, second: b, difference: b - a },
     confidence: fixed.length + broken.length === 0 ? null : bootstrap(differences),
