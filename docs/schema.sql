@@ -514,3 +514,37 @@ CREATE TABLE uploads (
   created_at timestamp with time zone NOT NULL,
   CONSTRAINT uploads_pkey PRIMARY KEY (id)
 );
+
+CREATE TABLE webhook_deliveries (
+  id text COLLATE "C" NOT NULL,
+  "position" bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  webhook_id text COLLATE "C" NOT NULL,
+  key text COLLATE "C" NOT NULL,
+  event text NOT NULL,
+  notice jsonb NOT NULL,
+  tries integer DEFAULT 0 NOT NULL,
+  next_at timestamp with time zone NOT NULL,
+  delivered_at timestamp with time zone,
+  dead_at timestamp with time zone,
+  last_error text,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id),
+  CONSTRAINT webhook_deliveries_webhook_id_key_key UNIQUE (webhook_id, key),
+  CONSTRAINT webhook_deliveries_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES webhooks(id) ON DELETE CASCADE
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries USING btree (next_at) WHERE ((delivered_at IS NULL) AND (dead_at IS NULL));
+CREATE INDEX webhook_deliveries_over ON webhook_deliveries USING btree (created_at) WHERE ((delivered_at IS NOT NULL) OR (dead_at IS NOT NULL));
+
+CREATE TABLE webhooks (
+  id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  format text NOT NULL,
+  events text[] NOT NULL,
+  sealed text NOT NULL,
+  shown_url text NOT NULL,
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT webhooks_pkey PRIMARY KEY (id),
+  CONSTRAINT webhooks_name_key UNIQUE (name),
+  CONSTRAINT webhooks_format_check CHECK ((format = ANY (ARRAY['json'::text, 'slack'::text, 'feishu'::text])))
+);

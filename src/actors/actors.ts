@@ -14,9 +14,11 @@ import { TOPICS, type ControlPlane, type Wakeups } from "./control-plane.js";
 import { Dispatch } from "./dispatch.js";
 import { Dispatcher } from "./dispatcher.js";
 import { Engine, type CommittedBatch } from "./engine.js";
+import { forgetDeliveries } from "../db/webhooks.js";
 import { createControlPlane } from "./pipelines.js";
 import { RedisHub, type AgentSession } from "./redis-hub.js";
 import { startWakeups } from "./wakeups.js";
+import { deliverDue } from "./webhooks/deliver.js";
 
 export interface ActorsOptions {
   readonly database: OpenedDatabase;
@@ -33,6 +35,8 @@ export interface ActorsOptions {
   readonly logLimitBytes: number;
   readonly sampleLimitBytes: number;
   readonly retention: Pick<RetentionDeps, "eventDays" | "metricDays" | "logDays" | "sampleDays" | "checkpointDays">;
+  /** Opens what was sealed for a context (src/access/sealed-secrets.ts). Throws TrainyardError. */
+  readonly openSecret: (sealed: string, context: string) => string;
   /** Told of each committed batch, for counters. */
   readonly observe?: (batch: CommittedBatch) => void;
 }
@@ -49,6 +53,9 @@ export interface Actors {
 }
 
 const RETENTION_EVERY_MS = 15 * 60_000;
+const WEBHOOKS_EVERY_MS = 1_000;
+/** For which deliveries that are over can be looked at. */
+const DELIVERY_DAYS = 30;
 const DIAGNOSIS_EVERY_MS = 5_000;
 const TRAINING_SILENCE_EVERY_MS = 30_000;
 
@@ -99,6 +106,8 @@ export function startActors(options: ActorsOptions): Actors {
     publish: (orders) => hub?.publish(orders),
   });
   const chores: Chore[] = [
+    { name: "webhooks", everyMs: WEBHOOKS_EVERY_MS, run: async () => void (await deliverDue({ db: database.db, log, open: options.openSecret })) },
+    { name: "old webhook deliveries", everyMs: RETENTION_EVERY_MS, run: async () => void (await forgetDeliveries(database.db, DELIVERY_DAYS)) },
     {
       name: "retention", everyMs: RETENTION_EVERY_MS,
       run: async () => void (await runRetention({ db: database.db, log, deleteCheckpoint: (id: CheckpointId) => controlPlane.deleteCheckpoint(id), ...options.retention }, new Date())),

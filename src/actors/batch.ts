@@ -5,6 +5,7 @@
 
 import type pg from "pg";
 import { append, loadPipelines, lockPipelines, type AuditRow } from "../db/pipeline-store.js";
+import { enterNotices } from "../db/webhooks.js";
 import { evaluationProblems, recordEvaluation } from "../db/telemetry/evaluations.js";
 import { ingestTelemetry, type IngestOptions, type TelemetryItem } from "../db/telemetry/ingest.js";
 import { InvalidInputError, NotFoundError, StaleLeaseError, TrainyardError } from "../domain/errors.js";
@@ -12,6 +13,7 @@ import type { AgentId, AttemptId, PipelineId, StageId } from "../domain/ids.js";
 import type { PipelineCommand } from "../domain/pipeline/commands.js";
 import { decideAndEvolve } from "../domain/pipeline/decide.js";
 import { findStage, liveAttempt, type Failure, type MemberOutcome, type PipelineState } from "../domain/pipeline/state.js";
+import { noticeOf, type Notice } from "../domain/webhooks/notice.js";
 import type { RefusedLease, Report, ReportsAccepted } from "../protocol/messages.js";
 import type { Committed } from "./control-plane.js";
 import { watchHealth, type WatchedItem } from "./health-watch.js";
@@ -251,9 +253,19 @@ export class Batch implements BatchTransaction {
       const found = findStage(state, stage)!;
       if (found.stage.status === "COMPLETED") await recordEvaluation(this.client, { stageId: found.stage.id, pipelineId: state.id, attemptId, params: found.spec.params, outputs: found.stage.outputs, resolve: state, now: new Date(this.at) });
     }
+    await enterNotices(this.client, this.#notices(), new Date(this.at));
     const batch = this.ledger.toAppend();
     const position = batch.events.length + batch.watermarks.length + batch.audits.length === 0 ? null : await append(this.client, batch);
     return { position, ...telemetry, logBytes: this.#telemetry.reduce((sum, { report }) => sum + (report.type === "log" ? Buffer.byteLength(report.text) : 0), 0) };
+  }
+
+  /** What webhooks are to tell of this batch. */
+  #notices(): Notice[] {
+    return this.ledger.events.flatMap(({ pipelineId, seq, event }) => {
+      const state = "stage" in event ? this.ledger.states.get(pipelineId)! : null;
+      const notice = noticeOf(event, { pipelineId, seq, stageId: state === null || !("stage" in event) ? null : findStage(state, event.stage)!.stage.id });
+      return notice === null ? [] : [notice];
+    });
   }
 
   settle(position: number | null): void {

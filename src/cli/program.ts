@@ -248,6 +248,18 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
   add(checkpoint, "pin", "Never delete a checkpoint").argument("<id>").action(runs(() => import("./commands/checkpoint-pin.js")));
   add(checkpoint, "unpin", "Let a checkpoint be tidied up again").argument("<id>").action(runs(() => import("./commands/checkpoint-unpin.js")));
   add(checkpoint, "rm", "Delete a checkpoint's files").argument("<id>").option("-y, --yes", "do not ask").action(runs(() => import("./commands/checkpoint-rm.js")));
+  const webhook = program.command("webhook").description("Webhooks: who is told of events");
+  const hook = new Argument("<webhook>", "name or id");
+  add(webhook, "add", "Tell an address of events; the secret that messages are signed with is shown once")
+    .addArgument(new Argument("<name>", "letters, digits, '.', '_' and '-'"))
+    .addArgument(new Argument("[url]", "the address; - or nothing: read from stdin, so that it stands in no list of processes"))
+    .addOption(new Option("--format <format>", "who receives it").choices(["json", "slack", "feishu"]).default("json"))
+    .addOption(new Option("--event <event>", "pipeline.ended, stage.failed, approval.waiting or anomaly; repeatable (default: all)").argParser(collect))
+    .option("--secret-env <variable>", "environment variable that holds the secret to sign with (default for json: one is made)")
+    .action(runs(() => import("./commands/webhook-add.js")));
+  add(webhook, "ls", "List webhooks and what became of their newest message").action(runs(() => import("./commands/webhook-ls.js")));
+  add(webhook, "test", "Send a test message and wait for the answer").addArgument(hook).action(runs(() => import("./commands/webhook-test.js")));
+  add(webhook, "rm", "Remove a webhook").addArgument(hook).option("-y, --yes", "do not ask").action(runs(() => import("./commands/webhook-rm.js")));
   const token = program.command("token").description("Tokens of users and agents");
   add(token, "create", "Make a token; it is shown once")
     .addOption(new Option("--role <role>", "what it may do").choices(["viewer", "operator", "admin", "agent"]).makeOptionMandatory())

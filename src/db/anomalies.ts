@@ -8,7 +8,9 @@ import { newId, type AnomalyId, type PipelineId, type StageId } from "../domain/
 import type { Anomaly, AnomalyKind, AnomalySeverity } from "../domain/training/health/anomaly.js";
 import type { ActionDecision, AnomalyAction } from "../domain/training/health/decide-action.js";
 import { restoreHealthState, type HealthState } from "../domain/training/health/health-state.js";
+import { shortText, type Notice } from "../domain/webhooks/notice.js";
 import type { Db } from "./database.js";
+import { enterNotices } from "./webhooks.js";
 
 export interface AnomalyRow {
   readonly id: AnomalyId;
@@ -33,7 +35,7 @@ export interface AnomalyRow {
 /** A finding with what was done about it. */
 export interface JudgedAnomaly extends ActionDecision { readonly stageId: StageId; readonly pipelineId: PipelineId; readonly attempt: number; readonly anomaly: Anomaly }
 
-/** N1. */
+/** N1. Webhooks are to tell of them. */
 export async function insertAnomalies(client: pg.ClientBase, judged: readonly JudgedAnomaly[], now: Date): Promise<void> {
   await client.query({
     name: "anomalies-insert",
@@ -46,6 +48,10 @@ export async function insertAnomalies(client: pg.ClientBase, judged: readonly Ju
       judged.map((one) => one.action), judged.map((one) => one.would), judged.map((one) => one.reason), now,
     ],
   });
+  await enterNotices(client, judged.map(({ stageId, pipelineId, attempt, anomaly, action }): Notice => ({
+    key: `${stageId}:${anomaly.key}`, event: "anomaly", at: now.getTime(), pipelineId, stageId, title: `shows an anomaly: ${anomaly.kind}${action === "NOTIFIED" ? "" : ` (${action === "STOPPED" ? "stopped" : "taken back to a checkpoint"})`}`,
+    text: shortText(`${anomaly.message} ${anomaly.suggestion}`), tone: "BAD", details: { kind: anomaly.kind, severity: anomaly.severity, step: anomaly.step, metric: anomaly.metric, attempt, action },
+  })), now);
 }
 
 /** Of these findings, the keys that are stored already. */

@@ -5,7 +5,7 @@ import type { ColumnType, Generated } from "kysely";
 import type { DatasetColumn, DatasetStatistics } from "../domain/data/dataset.js";
 import type { DataFormat, DataTask } from "../domain/data/preprocess-params.js";
 import type { ScoreInterval } from "../domain/evaluation/score-interval.js";
-import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SessionId, SshHostId, StageId, TokenId, UploadId } from "../domain/ids.js";
+import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, DeliveryId, EvaluationId, PipelineId, SessionId, SshHostId, StageId, TokenId, UploadId, WebhookId } from "../domain/ids.js";
 import type { PipelineEventType } from "../domain/pipeline/events.js";
 import type { PipelineSpec, StageKind } from "../domain/pipeline/spec.js";
 import type { AttemptStatus, Failure, Json, Member, PipelineStatus, StageState, StageStatus } from "../domain/pipeline/state.js";
@@ -14,6 +14,8 @@ import type { Algorithm } from "../domain/training/algorithms.js";
 import type { AnomalyKind, AnomalySeverity } from "../domain/training/health/anomaly.js";
 import type { AnomalyAction } from "../domain/training/health/decide-action.js";
 import type { HealthState } from "../domain/training/health/health-state.js";
+import type { WebhookFormat } from "../domain/webhooks/formats.js";
+import type { Notice, WebhookEvent } from "../domain/webhooks/notice.js";
 import type { Assignment, GpuReport, Order, Pool } from "../protocol/messages.js";
 
 /** A jsonb column: read as T, written as JSON text. */
@@ -95,6 +97,11 @@ export interface Database {
   dataset_reads: { attempt_id: AttemptId; content_hash: string; stage_id: StageId; pipeline_id: PipelineId; path: string; size_bytes: number; read_at: Date };
   uploads: { id: UploadId; name: string; size_bytes: number; content_hash: string; created_by: string; created_at: Date };
   retention_marks: { what: "points" | "logs" | "samples" | "events"; finished_at: Date; pipeline_id: string; position: number };
+  webhooks: { id: WebhookId; name: string; format: WebhookFormat; events: WebhookEvent[]; sealed: string; shown_url: string; created_by: string; created_at: Date };
+  webhook_deliveries: {
+    id: DeliveryId; position: Generated<number>; webhook_id: WebhookId; key: string; event: WebhookEvent | "test"; notice: JsonColumn<Notice>; tries: Generated<number>; next_at: Date; delivered_at: Date | null; dead_at: Date | null;
+    last_error: string | null; created_at: Date;
+  };
   tokens: {
     id: TokenId; name: string; role: "viewer" | "operator" | "admin" | "agent"; hash: string; agent_name: string | null; created_by: string; created_at: Date;
     expires_at: Date | null; last_used_at: Date | null; revoked_at: Date | null;

@@ -151,6 +151,7 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   EMBEDDED_START_FAILED: { meaning: "The embedded server did not come up.", action: "Read the end of its log, which the message gives." },
   EMBEDDED_STOP_FAILED: { meaning: "The embedded server did not end in time, or cannot be signalled.", action: "Look at the process that the message names." },
 
+  WEBHOOK_EXISTS: { meaning: "Another webhook has this name.", action: "Choose another name, or remove that one first: trainyard webhook rm." },
   SECRET_KEY_UNUSABLE: { meaning: "The key that credentials are sealed with is missing, closed to the control plane, open to others, or no key.", action: "Do what the message says about TRAINYARD_SECRET_KEY or the key file." },
   SEALED_BY_ANOTHER_KEY: { meaning: "A stored credential was sealed with a key that this process does not have.", action: "Give every control-plane process the same key; after a rotation keep the old one beside the new. Or enter the credential anew." },
   SEALED_SECRET_DAMAGED: { meaning: "A stored credential was altered in the database, or copied there from another row.", action: "Enter the credential anew, and find out who wrote to the database." },

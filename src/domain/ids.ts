@@ -17,13 +17,15 @@ export type UploadId = Id<"upl">;
 export type JobId = Id<"job">;
 export type AnomalyId = Id<"ano">;
 export type SshHostId = Id<"ssh">;
+export type WebhookId = Id<"whk">;
+export type DeliveryId = Id<"dlv">;
 
 interface Kinds {
-  pip: PipelineId; stg: StageId; att: AttemptId; agt: AgentId; ckp: CheckpointId; evl: EvaluationId; tok: TokenId; ses: SessionId; dst: DatasetId; upl: UploadId; job: JobId; ano: AnomalyId; ssh: SshHostId;
+  pip: PipelineId; stg: StageId; att: AttemptId; agt: AgentId; ckp: CheckpointId; evl: EvaluationId; tok: TokenId; ses: SessionId; dst: DatasetId; upl: UploadId; job: JobId; ano: AnomalyId; ssh: SshHostId; whk: WebhookId; dlv: DeliveryId;
 }
 export type IdKind = keyof Kinds;
 
-const KINDS: ReadonlySet<string> = new Set(["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses", "dst", "upl", "job", "ano", "ssh"] satisfies IdKind[]);
+const KINDS: ReadonlySet<string> = new Set(["pip", "stg", "att", "agt", "ckp", "evl", "tok", "ses", "dst", "upl", "job", "ano", "ssh", "whk", "dlv"] satisfies IdKind[]);
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 const PATTERN = /^([a-z]{3})_[0-9a-hjkmnp-tv-z]{26}$/;
 

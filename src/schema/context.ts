@@ -1,6 +1,7 @@
 // What a resolver has at hand: who asks, the parts of the server it may ask, and loaders that live as long as one operation (or one event of a subscription).
 
 import type { Logger } from "pino";
+import type { SealedSecrets } from "../access/sealed-secrets.js";
 import type { SshHosts } from "../access/ssh-hosts.js";
 import type { Authenticator, Principal } from "../access/authenticator.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
@@ -18,6 +19,8 @@ export interface SchemaDependencies {
   readonly authenticator: Authenticator;
   readonly registry: Registry;
   readonly sshHosts: SshHosts;
+  /** Seals what must be used again, with a key that is not in the database. */
+  readonly secrets: SealedSecrets;
   /** The one reader of new events in this process. */
   readonly tail: EventTail;
   readonly log: Logger;

@@ -15,9 +15,10 @@ import { readMetricNamesOf, readMetricsOf, type MetricSeries, type MetricsQuery 
 import { listSampleSets, readSamplePages, readSamplesByKey, type SamplePage, type SampleRow, type SampleSet } from "../db/telemetry/samples.js";
 import { readProgress, type StageProgress } from "../db/telemetry/progress.js";
 import type { Database } from "../db/tables.js";
+import { newestDeliveries, type DeliveryRow } from "../db/webhooks.js";
 import { readJobs, readSimulated, type TrainingJobRow } from "../db/training-jobs.js";
 import { parseDatasetRef, type DatasetStatistics } from "../domain/data/dataset.js";
-import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SshHostId, StageId } from "../domain/ids.js";
+import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SshHostId, StageId, WebhookId } from "../domain/ids.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
 import type { Json } from "../domain/pipeline/state.js";
 
@@ -34,6 +35,9 @@ export interface QueueLoad { readonly queue: string; readonly running: number }
 export const PIPELINE_COLUMNS = [
   "id", "name", "status", "labels", "seq", "stage_count", "cancelling", "forked_from", "error", "created_by", "created_at", "started_at", "finished_at",
 ] as const satisfies readonly (keyof PipelineRow)[];
+
+/** Deliveries of one webhook that are shown. */
+const MOST_DELIVERIES = 20;
 
 export type Loaders = ReturnType<typeof createLoaders>;
 
@@ -125,6 +129,7 @@ export function createLoaders({ db }: { readonly db: Db }) {
     readersOf: many<string, { contentHash: string; stageId: StageId }>((hashes) => readReaders(db, hashes), (row) => row.contentHash),
     datasetsMade: many<StageId, DatasetRow & { stageId: StageId }>((ids) => readMade(db, ids), (row) => row.stageId),
     datasetsRead: many<StageId, DatasetRow & { stageId: StageId }>((ids) => readRead(db, ids), (row) => row.stageId),
+    deliveriesOf: many<WebhookId, DeliveryRow>((ids) => newestDeliveries(db, ids, MOST_DELIVERIES), (row) => row.webhook_id),
     progressOf: new DataLoader<StageId, StageProgress | null>(async (ids) => {
       const found = await readProgress(db, ids);
       return ids.map((id) => found.get(id) ?? null);

@@ -7,13 +7,13 @@ import type { NeededRole } from "../access/roles.js";
 export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, string>>>> = {
   Query: {
     viewer: "viewer node pipeline pipelines stage agent agents sshHosts queues events evaluations compareEvaluations datasets dataset datasetDiff validatePipeline trainingJob trainingJobs recipes recipe",
-    admin: "tokens audit",
+    admin: "tokens audit webhooks",
   },
   Mutation: {
     operator:
       "submitPipeline cancelPipeline pausePipeline resumePipeline retryPipeline retryStage cancelStage approveStage forkPipeline " +
       "drainAgent undrainAgent checkSshHost pinCheckpoint unpinCheckpoint deleteCheckpoint registerDataset createTrainingJob",
-    admin: "createToken revokeToken addSshHost removeSshHost",
+    admin: "createToken revokeToken addSshHost removeSshHost createWebhook deleteWebhook testWebhook",
   },
   Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs jobMetrics anomalies" },
 
@@ -79,6 +79,11 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   ValidationReport: { viewer: "ok problems layers" },
   Problem: { viewer: "path severity code message hint" },
   Token: { admin: "id name role agentName createdBy createdAt expiresAt lastUsedAt revokedAt" },
+  Webhook: { admin: "id name format events url createdBy createdAt deliveries" },
+  WebhookDelivery: { admin: "id event tries nextAt deliveredAt deadAt lastError createdAt" },
+  CreateWebhookPayload: { admin: "webhook secret" },
+  WebhookPayload: { admin: "webhook" },
+  TestWebhookPayload: { admin: "delivery" },
   AuditEntry: { admin: "id at actor tokenId role action subject input outcome code requestId address" },
   AuditConnection: { admin: "edges pageInfo" },
   AuditEdge: { admin: "node cursor" },

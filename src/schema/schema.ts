@@ -28,6 +28,7 @@ import "./agent.js";
 import "./ssh-host.js";
 import "./queue.js";
 import "./token.js";
+import "./webhook.js";
 import "./viewer.js";
 import "./audit-entry.js";
 

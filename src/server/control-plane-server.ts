@@ -2,8 +2,8 @@
 
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
-import { createAuthenticator } from "../access/authenticator.js";
 import { sealedSecrets, secretKeySource } from "../access/sealed-secrets.js";
+import { createAuthenticator } from "../access/authenticator.js";
 import { createSshHosts } from "../access/ssh-hosts.js";
 import { startActors } from "../actors/actors.js";
 import type { CommittedBatch } from "../actors/engine.js";
@@ -38,8 +38,9 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
   if (databaseUrl === undefined) throw new Error("startControlPlaneServer needs DATABASE_URL");
   const database = openDatabase({ url: databaseUrl, size: config.TRAINYARD_POOL_SIZE, log });
   const metrics = createMetrics();
+  const secrets = sealedSecrets(secretKeySource(config));
   const actors = startActors({
-    database, databaseUrl, log,
+    database, databaseUrl, log, openSecret: secrets.open,
     redis: config.REDIS_URL === undefined ? null : { address: { url: config.REDIS_URL, username: null, password: null }, agentUrl: withoutCredentials(config.TRAINYARD_AGENT_REDIS_URL ?? config.REDIS_URL), prefix: config.TRAINYARD_REDIS_PREFIX },
     leaseTtlMs: config.TRAINYARD_LEASE_TTL_MS, renewEveryMs: config.TRAINYARD_RENEW_EVERY_MS, unresponsiveAfterMs: config.TRAINYARD_UNRESPONSIVE_AFTER_MS, startGraceMs: config.TRAINYARD_START_GRACE_MS,
     republishAfterMs: config.TRAINYARD_REPUBLISH_AFTER_MS, sweepEveryMs: config.TRAINYARD_SWEEP_EVERY_MS, logLimitBytes: config.TRAINYARD_LOG_LIMIT_BYTES, sampleLimitBytes: config.TRAINYARD_SAMPLE_LIMIT_BYTES,
@@ -52,8 +53,8 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
   const uploads = createUploads({ db: database.db, folder: uploadsDir, limitBytes: config.TRAINYARD_UPLOAD_LIMIT_BYTES });
   // What the embedded agent's stages make lies here too: its rows can be shown, but it is registered by the stage alone.
   const registry = createRegistry({ db: database.db, uploads, dataDirs: [...new Set([...config.TRAINYARD_DATA_DIRS, uploadsDir])], shownDirs: [join(dataDir, "agent", "attempts")] });
-  const sshHosts = createSshHosts({ db: database.db, secrets: sealedSecrets(secretKeySource(config)), agentSocket: config.SSH_AUTH_SOCK });
-  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, sshHosts, log, config });
+  const sshHosts = createSshHosts({ db: database.db, secrets, agentSocket: config.SSH_AUTH_SOCK });
+  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, sshHosts, secrets, log, config });
   const http = createHttpServer({
     graphql, metrics, config, log, readiness: createReadiness({ db: database.db }), uploads: uploadEndpoint({ db: database.db, uploads, authenticator, log }),
     agents: agentEndpoints({ gateway: actors.gateway, datasets: createAgentDatasets({ db: database.db, registry }), authenticator, log }),

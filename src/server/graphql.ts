@@ -8,6 +8,7 @@ import { useCSRFPrevention } from "@graphql-yoga/plugin-csrf-prevention";
 import { getOperationAST, parse, type DocumentNode, type ExecutionArgs, type ExecutionResult, type GraphQLError, type GraphQLSchema } from "graphql";
 import { createYoga, useExecutionCancellation, type Plugin } from "graphql-yoga";
 import type { Logger } from "pino";
+import type { SealedSecrets } from "../access/sealed-secrets.js";
 import type { Authenticator } from "../access/authenticator.js";
 import type { SshHosts } from "../access/ssh-hosts.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
@@ -30,6 +31,7 @@ export interface GraphqlDependencies {
   readonly authenticator: Authenticator;
   readonly registry: Registry;
   readonly sshHosts: SshHosts;
+  readonly secrets: SealedSecrets;
   readonly log: Logger;
   readonly config: Pick<ServerConfig, "TRAINYARD_UNRESPONSIVE_AFTER_MS" | "TRAINYARD_LEASE_TTL_MS" | "TRAINYARD_CORS_ORIGINS">;
   /** A Bookmark goes out when a stream was quiet for this long; default 15 s. */

@@ -18,7 +18,7 @@ import { createHttpServer, type HttpServer, type HttpServerOptions } from "../..
 import { createMetrics } from "../../src/server/prometheus.js";
 import { createReadiness } from "../../src/server/readiness.js";
 import { uploadEndpoint } from "../../src/server/upload-endpoint.js";
-import { silent, startWorld, type World } from "../support/world.js";
+import { silent, startWorld, testSecrets, type World } from "../support/world.js";
 
 export interface Answer<Data = any> {
   readonly status: number;
@@ -66,7 +66,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const registry = createRegistry({ db, uploads, dataDirs: [join(folder, "data"), join(folder, "uploads")], shownDirs: [join(folder, "agent", "attempts")], patienceMs: 30_000 });
   const sshHosts = createSshHosts({ db, secrets: sealedSecrets({ value: undefined, file: join(folder, "secret-key") }), agentSocket: undefined, home: folder });
   const graphql = createGraphql({
-    registry, sshHosts, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
+    registry, sshHosts, secrets: testSecrets, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
     config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 45_000, TRAINYARD_LEASE_TTL_MS: 600_000, TRAINYARD_CORS_ORIGINS: options.cors ?? [] }, ...options,
   });
   const http = createHttpServer({

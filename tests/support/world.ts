@@ -3,6 +3,7 @@
 import { pino } from "pino";
 import { startActors, type Actors, type ActorsOptions } from "../../src/actors/actors.js";
 import { TOPICS, type Committed } from "../../src/actors/control-plane.js";
+import { sealedSecrets } from "../../src/access/sealed-secrets.js";
 import { createToken } from "../../src/access/tokens.js";
 import { openDatabase, type OpenedDatabase } from "../../src/db/database.js";
 import { loadPipeline } from "../../src/db/pipeline-store.js";
@@ -12,6 +13,9 @@ import type { PipelineStatus, PipelineState, StageState } from "../../src/domain
 import { validateSpec } from "../../src/domain/pipeline/validate.js";
 import { orderKey, type Assignment, type GpuReport, type HostDescription, type Order, type Pool, type Report, type ReportsAccepted, type SessionOpened } from "../../src/protocol/messages.js";
 import { createTestDatabase } from "./postgres.js";
+
+/** Sealed with a key of the tests. */
+export const testSecrets = sealedSecrets({ value: "00".repeat(32), file: "/nonexistent" });
 
 export const silent = pino({ level: process.env["TEST_LOG"] ?? "silent" });
 
@@ -158,7 +162,7 @@ export async function startWorld(options: Partial<ActorsOptions> = {}): Promise<
   const database = openDatabase({ url: testDatabase.url, size: 12, log: silent });
   const base: ActorsOptions = {
     database, databaseUrl: testDatabase.url, redis: null, log: silent, leaseTtlMs: 600_000, renewEveryMs: 1_000, unresponsiveAfterMs: 45_000, startGraceMs: 0, republishAfterMs: 1_000, sweepEveryMs: 100,
-    logLimitBytes: 1_073_741_824, sampleLimitBytes: 1_073_741_824, retention: { eventDays: 0, metricDays: 0, logDays: 0, sampleDays: 0, checkpointDays: 0 }, ...options,
+    logLimitBytes: 1_073_741_824, sampleLimitBytes: 1_073_741_824, retention: { eventDays: 0, metricDays: 0, logDays: 0, sampleDays: 0, checkpointDays: 0 }, openSecret: testSecrets.open, ...options,
   };
   const { token } = await createToken(database.db, { name: "agents", role: "agent", agentName: null, expiresInDays: null, by: "test" });
   const all: Actors[] = [];
