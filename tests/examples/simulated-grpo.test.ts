@@ -23,7 +23,7 @@ afterAll(async () => {
 test("the example runs to its end without a GPU, and says on every side that nothing was trained", async () => {
   const submitted = await up.cli("submit", example, "--watch", "--set", `stages.train.params.env.TRAINYARD_SIMULATION=${join(folder, "quick.json")}`, "--timeout", "150s");
   expect(submitted).toMatchObject({ code: 0 });
-  expect(submitted.stderr).toContain("runs a stand-in that trains nothing");
+  expect(submitted.stderr).toContain("train: simulated, nothing was trained");
   const { code, stdout } = await up.cli("logs", "simulated-grpo", "--stage", "train");
   expect([code, stdout]).toEqual([0, expect.stringContaining("SIMULATED RUN: nothing is trained")]);
   expect((await up.cli("job", "ls")).stdout).toMatch(/simulated/i);

@@ -40,7 +40,8 @@ export interface PipelineWorld {
   points(id: string, name: string): Promise<readonly (readonly [step: number, value: number | null])[]>;
   log(id: string): Promise<string>;
   job(id: string): Promise<JobAnswer>;
-  startAgent(): Promise<void>;
+  /** `more`: settings; with a name of its own it gets a directory of its own. */
+  startAgent(more?: Record<string, string>): Promise<void>;
   startAgentProcess(): Promise<AgentProcess>;
 }
 
@@ -99,8 +100,8 @@ export async function startPipelineWorld(options: { readonly settings?: Record<s
       const { pipeline } = await ask<{ pipeline: { stages: { trainingJob: JobAnswer }[] } }>("query ($id: ID!) { pipeline(id: $id) { stages { trainingJob { simulated checkpoints { step deletedAt } anomalies { kind attempt action } } } } }", { id });
       return pipeline.stages.at(-1)!.trainingJob;
     },
-    async startAgent() {
-      const started = await startTestAgent(base, directory, { settings });
+    async startAgent(more = {}) {
+      const started = await startTestAgent(base, "TRAINYARD_AGENT_NAME" in more ? agentDirectory() : directory, { settings: { ...settings, ...more } });
       await started.connected;
     },
     async startAgentProcess() {
