@@ -1,6 +1,6 @@
 // Sends a test the way of every message, and waits for the first answer.
 import { setTimeout as delay } from "node:timers/promises";
-import { DOMAIN_ERROR, payloadOf, type DomainErrorAnswer } from "../api/results.js";
+import { payloadOf, type DomainErrorAnswer } from "../api/results.js";
 import { DELIVERY_FIELDS, findWebhook, type DeliveryAnswer } from "../api/webhooks.js";
 import type { Cli } from "../cli.js";
 import { CliError, EXIT, type ExitCode } from "../exit-codes.js";
@@ -13,7 +13,7 @@ const LOOK_MS = 300;
 export async function run(cli: Cli, [text]: readonly string[]): Promise<ExitCode | void> {
   const webhook = await findWebhook(cli, text!);
   const { testWebhook } = await cli.api().call<{ testWebhook: { delivery: DeliveryAnswer } | DomainErrorAnswer }>(
-    `mutation Test($id: ID!) { testWebhook(id: $id) { ... on TestWebhookPayload { delivery { ${DELIVERY_FIELDS} } } ${DOMAIN_ERROR} } }`, { id: webhook.id });
+    `mutation Test($id: ID!) { testWebhook(id: $id) { ... on TestWebhookPayload { delivery { ${DELIVERY_FIELDS} } } ... on DomainError { __typename code message retryable } } }`, { id: webhook.id });
   const { delivery: entered } = payloadOf(testWebhook) as { delivery: DeliveryAnswer };
   let delivery = entered;
   for (const until = Date.now() + PATIENCE_MS; delivery.tries === 0 && Date.now() < until;) {
