@@ -17,6 +17,8 @@ const configSchema = z.strictObject({
   params: evaluateModelParamsSchema,
   /** Files in the order of the params, as gathered by the agent; `spec` is the place of the entry in inputsOf. */
   files: z.array(z.strictObject({ path: z.string(), name: z.string(), spec: z.number().int().min(0), format: z.enum(DATA_FORMATS), gzip: z.boolean() })),
+  /** Interpreter that has verl. */
+  python: z.string(),
   gpus: z.number().int().min(0),
   /** Output directories of earlier attempts of the stage on this host, newest first. */
   earlier: z.array(z.string()),

@@ -42,7 +42,7 @@ export async function evaluate(config: EvaluateConfig, host: EvaluationHost): Pr
   const say = (text: string): void => host.say(secrets.conceal(text));
   const { rows, read, rejected, firstRejects } = await readRows(params, config.files, host.signal);
   say(`${rows.length} of ${read} rows are asked${rejected === 0 ? "" : `; ${rejected} are broken, the first: ${firstRejects.join("; ")}`}`);
-  const model: ModelHost = { params, gpus: config.gpus, environment: secrets.others, signal: host.signal, folder: join(host.outputDir, "work"), say };
+  const model: ModelHost = { params, python: config.python, gpus: config.gpus, environment: secrets.others, signal: host.signal, folder: join(host.outputDir, "work"), say };
   const release = params.endpoint === undefined || scorerKindOf(params) === "verl" ? await installedVerl(model) : null;
 
   const settings = { drawnWith: settingsHash(params), scoredWith: scoringHash(params) };

@@ -20,6 +20,8 @@ import { readSamples, type Sample } from "./samples-file.js";
 
 export interface ModelHost {
   readonly params: EvaluateModelParams;
+  /** Interpreter that has verl. */
+  readonly python: string;
   readonly gpus: number;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
@@ -32,8 +34,7 @@ const MOST_ROW_BYTES = 64 * 1_048_576;
 
 /** The table for the verl that is installed. Throws EvaluationLacksModuleError and EvaluationRefusedError. */
 export async function installedVerl(host: ModelHost): Promise<Release> {
-  const { params, environment, signal, say } = host;
-  const python = params.python ?? "python3";
+  const { params, python, environment, signal, say } = host;
   const needs = params.endpoint === undefined ? "draws the answers of a local model" : `scores them (${scorerKindOf(params)})`;
   const version = await runChild([python, "-c", PROBE], { environment, signal, name: python, show: false }).then((output) => output.trim(), (error: unknown) => {
     if (error instanceof ChildFailedError) return "";
@@ -71,7 +72,7 @@ export async function drawFromModel(rows: readonly EvaluationRow[], release: Rel
   for (const [messages, group] of [...groups].sort(([a], [b]) => a - b)) {
     const folder = join(host.folder, `draw-${messages}`);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const context = { python: host.params.python ?? "python3", gpus: host.gpus, promptsFile: join(folder, "prompts.parquet"), responsesFile: join(folder, "responses.parquet"), hydraDir: join(folder, "hydra") };
+    const context = { python: host.python, gpus: host.gpus, promptsFile: join(folder, "prompts.parquet"), responsesFile: join(folder, "responses.parquet"), hydraDir: join(folder, "hydra") };
     for (const file of [context.promptsFile, context.responsesFile]) rmSync(file, { force: true });
     await writeParquet(context.promptsFile, PROMPTS, group.map(({ id, prompt }) => ({ id, prompt })));
     host.say(`drawing answers to ${group.length} rows with verl's generation server; verl writes them all at its end`);
@@ -117,7 +118,7 @@ export async function scoreWithMainEval(samplesFile: string, ids: ReadonlySet<st
   if (typeof scorer === "string" || !("verl" in scorer)) throw new TypeError("not verl's scorer");
   const folder = join(host.folder, "score");
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const context = { python: host.params.python ?? "python3", responsesFile: join(folder, "answered.parquet"), hydraDir: join(folder, "hydra"), rewardFile: scorer.verl.file, rewardFunction: scorer.verl.function };
+  const context = { python: host.python, responsesFile: join(folder, "answered.parquet"), hydraDir: join(folder, "hydra"), rewardFile: scorer.verl.file, rewardFunction: scorer.verl.function };
   rmSync(context.responsesFile, { force: true });
   const samples = new Map<string, Sample>();
   for await (const sample of readSamples(samplesFile)) if (ids.has(sample.id) && sample.responses.length > 0) samples.set(sample.id, sample);

@@ -13,7 +13,7 @@ let world: World;
 let agent: ScriptedAgent;
 beforeAll(async () => {
   world = await startWorld();
-  agent = await world.agent({ pools: [{ queues: ["training"], concurrency: 100 }], capabilities: ["train:verl", "train:simulate"], run: () => "hold" });
+  agent = await world.agent({ pools: [{ queues: ["training"], concurrency: 100 }], capabilities: ["train:verl", "train:verl:vllm", "train:simulate"], run: () => "hold" });
 });
 afterAll(() => world.stop());
 

@@ -15,7 +15,7 @@ let agent: ScriptedAgent;
 let env: Record<string, string>;
 beforeAll(async () => {
   api = await startApi();
-  agent = await api.world.agent({ name: "gpu-1", pools: [{ queues: ["training"], concurrency: 100 }], capabilities: ["train:verl", "train:simulate"], run: () => "hold" });
+  agent = await api.world.agent({ name: "gpu-1", pools: [{ queues: ["training"], concurrency: 100 }], capabilities: ["train:verl", "train:verl:vllm", "train:simulate"], run: () => "hold" });
   env = { TRAINYARD_URL: new URL(api.url).origin, TRAINYARD_TOKEN: api.tokens.operator };
 }, 60_000);
 afterAll(() => api.stop());

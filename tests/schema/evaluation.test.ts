@@ -9,7 +9,7 @@ let agent: ScriptedAgent;
 beforeAll(async () => {
   api = await startApi();
   agent = await api.world.agent({
-    name: "gpu-1", pools: [{ queues: ["training", "evaluation", "default"], concurrency: 100 }], capabilities: ["command", "evaluate:endpoint", "evaluate:model", "train:simulate", "merge"],
+    name: "gpu-1", pools: [{ queues: ["training", "evaluation", "default"], concurrency: 100 }], capabilities: ["command", "evaluate:endpoint", "evaluate:model:vllm", "train:simulate", "merge"],
     gpus: [{ index: 0, uuid: null, model: "NVIDIA H100 80GB HBM3", memoryTotalMiB: 81_559, memoryUsedMiB: 0, utilizationPercent: 0, strangers: 0 }], run: () => "hold",
   });
 });

@@ -7,7 +7,7 @@ import { startApi, type Api } from "./api-world.js";
 let api: Api;
 beforeAll(async () => {
   api = await startApi();
-  await api.world.agent({ name: "small", labels: { rack: "a" }, capabilities: ["train:verl"], gpus: [0, 1].map((index) => ({ index, uuid: null, model: "NVIDIA L4", memoryTotalMiB: 23_034, memoryUsedMiB: 0, utilizationPercent: 0, strangers: 0 })), run: () => "hold" });
+  await api.world.agent({ name: "small", labels: { rack: "a" }, capabilities: ["train:verl", "train:verl:vllm"], gpus: [0, 1].map((index) => ({ index, uuid: null, model: "NVIDIA L4", memoryTotalMiB: 23_034, memoryUsedMiB: 0, utilizationPercent: 0, strangers: 0 })), run: () => "hold" });
   await register("chat", Array.from({ length: 40 }, (_, id) => ({ messages: [{ role: "user", content: `q ${id}` }, { role: "assistant", content: "a" }] })));
   await register("puzzles", Array.from({ length: 40 }, (_, id) => rl(id, "acme/puzzles")));
   await register("math", Array.from({ length: 80 }, (_, id) => rl(id, "openai/gsm8k")));

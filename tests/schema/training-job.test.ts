@@ -9,7 +9,7 @@ let agent: ScriptedAgent;
 beforeAll(async () => {
   api = await startApi();
   agent = await api.world.agent({
-    name: "gpu-1", pools: [{ queues: ["training"], concurrency: 100 }, { queues: ["default"], concurrency: 100 }], capabilities: ["command", "train:verl", "train:trl", "train:simulate"],
+    name: "gpu-1", pools: [{ queues: ["training"], concurrency: 100 }, { queues: ["default"], concurrency: 100 }], capabilities: ["command", "train:verl", "train:verl:vllm", "train:trl", "train:simulate"],
     gpus: Array.from({ length: 8 }, (_, index) => ({ index, uuid: null, model: "NVIDIA H100 80GB HBM3", memoryTotalMiB: 81_559, memoryUsedMiB: 0, utilizationPercent: 0, strangers: 0 })), run: ({ kind }) => (kind === "train" ? "hold" : { kind: "COMPLETED", outputs: { model: "/models/Qwen2.5-7B-Instruct", note: "x" } }),
   });
 });

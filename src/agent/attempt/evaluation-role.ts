@@ -39,7 +39,7 @@ export function evaluationRole(host: AttemptHost, held: HeldAttempt, resumed: bo
     const roots = createDataRoots([...host.dataDirectories, host.attemptsRoot]);
     const files = await gatherInputs(reading, { registry: host.registry, roots, datasetsRoot: host.datasetsRoot, attemptsRoot: host.attemptsRoot, owner: assignment.attemptId, signal, progress: createWorkProgress(), say });
     const config: EvaluateConfig = {
-      params, gpus: assignment.gpus.length, earlier: [...earlierOutputDirectories(host.attemptsRoot, assignment)],
+      params, python: params.python ?? host.python, gpus: assignment.gpus.length, earlier: [...earlierOutputDirectories(host.attemptsRoot, assignment)],
       files: files.map(({ path, name, spec, format, gzip }) => ({ path, name, spec: inputs.findIndex((input) => JSON.stringify(input) === JSON.stringify(spec)), format, gzip })),
     };
     writeFileSync(configFile(directory), JSON.stringify(config), { mode: 0o600 });

@@ -5,6 +5,7 @@
 import { execFile } from "node:child_process";
 import { readFileSync, renameSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { ROLLOUT_ENGINES } from "../../domain/training/algorithms.js";
 import { releaseFor } from "../../verl/releases.js";
 import { packageConflict, probePython, type PythonFacts } from "./python-probe.js";
 
@@ -71,8 +72,10 @@ export function keepVersions(options: VersionsOptions): HostVersions {
 
 /** What this host can run because of what is installed (capabilityOf). */
 export function trainerCapabilities(versions: Versions): string[] {
-  const verl = typeof versions["verl"] === "string" && releaseFor(versions["verl"]) !== null;
-  return [...(verl ? ["train:verl", "merge"] : []), ...(typeof versions["trl"] === "string" ? ["train:trl"] : [])];
+  const has = (name: string) => typeof versions[name] === "string";
+  const verl = has("verl") && releaseFor(versions["verl"]!) !== null;
+  const engines = verl ? ROLLOUT_ENGINES.filter(has) : [];
+  return [...(verl ? ["train:verl", "merge"] : []), ...engines.flatMap((engine) => [`train:verl:${engine}`, `evaluate:model:${engine}`]), ...(has("trl") ? ["train:trl"] : [])];
 }
 
 /** Bytes that an ordinary user may still write beside `path`; null when the file system does not say. */

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { preprocessParamsSchema, preprocessProblems, type PreprocessParams } from "../data/preprocess-params.js";
 import type { Problem } from "../errors.js";
 import type { Resources } from "../pipeline/spec.js";
+import { ROLLOUT_ENGINES } from "../training/algorithms.js";
 import type { OverrideValue } from "../training/train-params.js";
 
 const path = z.string().min(1).max(4_096);
@@ -72,13 +73,13 @@ export const evaluateModelParamsSchema = z.strictObject({
   requestTimeoutSeconds: z.number().positive().max(86_400).optional().describe("endpoint: for one request. Default 600."),
   maxErrorFraction: z.number().min(0).max(1).default(0.05).describe("Fails the stage when more than this share of the rows got no answer or no score. Such rows are counted in errors and are not in the score; the next try asks for them again."),
   engine: z.strictObject({
-    name: z.enum(["vllm", "sglang"]).default("vllm"),
+    name: z.enum(ROLLOUT_ENGINES).default(ROLLOUT_ENGINES[0]),
     tensorParallel: whole.max(64).default(1).describe("GPUs per copy of the model; the rest of the stage's GPUs hold further copies."),
     memoryShare: z.number().gt(0).lt(1).default(0.8).describe("Of each GPU's memory, for weights and KV cache."),
   }).optional().describe("model: what draws the answers."),
   overrides: z.record(z.string().min(1).max(300), overrideValue).optional().describe("model: anything else of verl's configuration, by its own key path."),
   verl: z.string().regex(/^0\.\d+\.\d+$/).optional().describe("model: version that the overrides are checked against beforehand. Default 0.7.1; the agent checks against what it has."),
-  python: path.optional().describe("model, and the scorer verl: Python interpreter on the host that has verl. Default: python3."),
+  python: path.optional().describe("model, and the scorer verl: Python interpreter on the host that has verl. Default: what the agent found verl with."),
   env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), argument).optional().describe("Added to the environment of verl and of the scorer's program. A value secret://name is filled in by the agent and redacted everywhere."),
   graceSeconds: z.number().min(0).max(3_600).default(30).describe("Between SIGTERM and SIGKILL when the stage is stopped."),
   checkpoint: z.string().optional().describe("Path of the checkpoint that is evaluated; links the scores to it when it is registered."),

@@ -2,7 +2,7 @@
 // validate.ts, so that every problem of a document is reported together. docs/pipeline.md and the JSON Schema for editors are generated from here.
 
 import { z } from "zod";
-import { ALGORITHM_FACTS, type Algorithm } from "../training/algorithms.js";
+import { ALGORITHM_FACTS, ROLLOUT_ENGINES, type Algorithm, type RolloutEngine } from "../training/algorithms.js";
 
 /** Stage and key names: safe in paths, references and environment values. */
 export const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]*$/;
@@ -135,7 +135,7 @@ export const approvalParamsSchema = z.strictObject({
 /** What an agent must be able to do to run the stage; agents report what they can. Null: no agent is needed. */
 export function capabilityOf(stage: Pick<StageSpec, "kind" | "params">): string | null {
   if (stage.kind === "approval") return null;
-  if (stage.kind === "evaluate") return "run" in stage.params ? "evaluate" : "endpoint" in stage.params ? "evaluate:endpoint" : "evaluate:model";
+  if (stage.kind === "evaluate") return "run" in stage.params ? "evaluate" : "endpoint" in stage.params ? "evaluate:endpoint" : modelCapability(stage.params);
   if (stage.kind === "train" || stage.kind === "merge") return trainerCapability(stage);
   return stage.kind;
 }
@@ -145,5 +145,16 @@ function trainerCapability({ kind, params }: Pick<StageSpec, "kind" | "params">)
   if (params["simulate"] === true) return "train:simulate";
   if (params["python"] !== undefined) return "python";
   if (kind === "merge") return "merge";
-  return ALGORITHM_FACTS[params["algorithm"] as Algorithm]?.trainer === "trl-dpo" ? "train:trl" : "train:verl";
+  const trainer = ALGORITHM_FACTS[params["algorithm"] as Algorithm]?.trainer;
+  return trainer === "trl-dpo" ? "train:trl" : trainer === "verl-rl" ? `train:verl:${engineOf(params["rollout"], "engine")}` : "train:verl";
+}
+
+function modelCapability(params: StageSpec["params"]): string {
+  return params["python"] === undefined ? `evaluate:model:${engineOf(params["engine"], "name")}` : "python";
+}
+
+/** What draws the answers; the default where nothing says, or a reference does. */
+function engineOf(settings: unknown, field: string): RolloutEngine {
+  const named = (settings as Readonly<Record<string, unknown>> | undefined)?.[field];
+  return ROLLOUT_ENGINES.find((engine) => engine === named) ?? ROLLOUT_ENGINES[0];
 }

@@ -6,6 +6,10 @@ export type Algorithm = (typeof ALGORITHMS)[number];
 /** Which program trains: verl's SFT trainer, verl's RL trainer, or TRL's `trl dpo`. */
 export type Trainer = "verl-sft" | "verl-rl" | "trl-dpo";
 
+/** Programs that draw answers for verl; the first is the default. */
+export const ROLLOUT_ENGINES = ["vllm", "sglang"] as const;
+export type RolloutEngine = (typeof ROLLOUT_ENGINES)[number];
+
 export interface AlgorithmFacts {
   readonly trainer: Trainer;
   /** In words, for lists. */

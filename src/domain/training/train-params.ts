@@ -2,7 +2,7 @@
 // How the fields become overrides of verl is in src/verl; what can be known wrong between them in src/verl/preflight.
 
 import { z } from "zod";
-import { ALGORITHMS } from "./algorithms.js";
+import { ALGORITHMS, ROLLOUT_ENGINES } from "./algorithms.js";
 
 const path = z.string().min(1).max(4_096);
 const whole = z.number().int().positive();
@@ -58,7 +58,7 @@ export const trainParamsSchema = z.strictObject({
     rank: whole.max(1_024), alpha: whole.max(65_536).optional().describe("Default: twice the rank."), targetModules: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).default("all-linear"),
   }).optional().describe("Trains a low-rank adapter; the model in outputs has it folded in."),
   rollout: z.strictObject({
-    engine: z.enum(["vllm", "sglang"]).default("vllm"), tensorParallel: whole.max(64).default(1).describe("GPUs per engine."), memoryShare: z.number().gt(0).lt(1).optional().describe("Of each GPU's memory, for weights and KV cache. Default 0.5."),
+    engine: z.enum(ROLLOUT_ENGINES).default(ROLLOUT_ENGINES[0]), tensorParallel: whole.max(64).default(1).describe("GPUs per engine."), memoryShare: z.number().gt(0).lt(1).optional().describe("Of each GPU's memory, for weights and KV cache. Default 0.5."),
   }).optional().describe("RL: the engine that draws answers."),
   strategy: z.enum(["fsdp", "fsdp2", "megatron"]).optional().describe("How the model is spread. Default fsdp."),
   sequenceParallel: whole.max(64).optional().describe("GPUs that share one sequence (Ulysses). Default 1."),

@@ -40,6 +40,13 @@ test("an interpreter that is gone takes its packages with it", async () => {
   expect(trainerCapabilities(answer)).toEqual([]);
 });
 
+test("what needs an engine that draws answers is told only where that engine is", () => {
+  const told = (versions: Versions) => trainerCapabilities(versions);
+  expect(told({ verl: "0.7.1" })).toEqual(["train:verl", "merge"]);
+  expect(told({ verl: "0.7.1", vllm: "0.12.0", sglang: null })).toEqual(["train:verl", "merge", "train:verl:vllm", "evaluate:model:vllm"]);
+  expect(told({ verl: null, vllm: "0.12.0" })).toEqual([]);
+});
+
 test("closing ends the question", async () => {
   const at = folder();
   const { versions } = asked(at, `echo $$ > ${at}/pid; exec sleep 600`);
