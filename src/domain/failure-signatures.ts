@@ -108,7 +108,7 @@ export const FAILURE_SIGNATURES: readonly FailureSignature[] = [
   {
     cause: "NO_SCORER",
     lines: [/Reward function is not implemented for data_source/],
-    suggestion: "verl has no scorer for this data_source. Give the train stage a reward function (reward.file) or a reward model, or prepare the data with a data_source that verl scores.",
+    suggestion: "There is no scorer of verl for this data_source. Give the train stage a reward function (reward.file) or a reward model, or prepare the data with a data_source that verl scores.",
   },
   {
     cause: "TOO_FEW_ROWS",

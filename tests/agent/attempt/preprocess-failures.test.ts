@@ -11,10 +11,14 @@ const system = (code: string) => Object.assign(new Error(`${code}: of the file s
 
 test.each<[Error, string]>([
   [system("ENOSPC"), "DISK_FULL"], [system("EDQUOT"), "DISK_FULL"], [new JournalFullError("/agent"), "DISK_FULL"], [system("ENOENT"), "FILE_NOT_FOUND"], [system("EACCES"), "PERMISSION_DENIED"],
-  [system("ERR_WORKER_OUT_OF_MEMORY"), "OUT_OF_MEMORY"], [new PathRefusedError("FILE_NOT_FOUND", "a", "gone"), "FILE_NOT_FOUND"], [new PathRefusedError("PATH_REFUSED", "a", "outside"), "INVALID_INPUT"],
+  [system("ERR_WORKER_OUT_OF_MEMORY"), "OUT_OF_MEMORY"], [new PathRefusedError("FILE_NOT_FOUND", "a", "gone"), "FILE_NOT_FOUND"],
   [new UnreadableFileError("a.gz", 7, "it stops early"), "INVALID_INPUT"], [new CallFailedError("nobody there"), "NETWORK"], [new TypeError("a bug"), "INTERNAL"], [system("constructor"), "INTERNAL"],
 ])("%s is told as %s, with the message, a hint and the end of the log", (error, code) => {
   expect(failureOf(error, ["last words"])).toMatchObject({ kind: "FAILED", failure: { code, message: expect.stringContaining(error.message), hint: expect.stringMatching(/\.$/), exitCode: null, logTail: ["last words"] } });
+});
+
+test("a path that is refused says in its message what to do, and nowhere else", () => {
+  expect(failureOf(new PathRefusedError("PATH_REFUSED", "a", "outside"), [])).toMatchObject({ failure: { code: "INVALID_INPUT", message: "outside", hint: null } });
 });
 
 test("an error that knows what to do gives the hint itself, and a long message is cut to what the protocol takes", () => {
