@@ -89,6 +89,19 @@ test("what was sent when the process died before it could note so is sent again 
   await remove(webhook.id);
 });
 
+test("an anomaly is told as it is found, with what was done about it", async () => {
+  const receiver = await startReceiver();
+  const { webhook } = await create({ secretUrl: receiver.url, events: ["ANOMALY"] });
+  const trainer = await api.world.agent({ name: "gpu", pools: [{ queues: ["training"], concurrency: 1 }], capabilities: ["train:simulate"], run: () => "hold" });
+  const pipelineId = await api.world.submit({ name: "diverges", stages: [{ name: "train", kind: "train", params: { algorithm: "sft", model: "m", trainFiles: "/d/t.parquet", simulate: true, health: { onNonFinite: "notify" } } }] });
+  await api.world.until(pipelineId, (state) => state.stages.at(0).status === "RUNNING");
+  const { attemptId, fence } = trainer.started.find((each) => each.pipelineId === pipelineId)!;
+  await trainer.report({ type: "metrics", attemptId, fence, names: ["train/loss"], points: [1, 2, 3, 4, 5].map((step) => [0, step, Date.now(), step < 3 ? 2 : "NaN"]) });
+  await receiver.count(1);
+  expect(receiver.told[0]!.json).toMatchObject({ event: "anomaly", pipeline: { id: pipelineId, name: "diverges" }, stage: { name: "train" }, details: { kind: "NON_FINITE", action: "NOTIFIED" } });
+  await remove(webhook.id);
+});
+
 describe("admins alone", () => {
   test("make them; address and secret are in no table, trail or answer afterwards", async () => {
     const receiver = await startReceiver();
