@@ -29,6 +29,14 @@ const LOGS = "subscription ($id: ID!, $from: SafeInt) { stageLogs(stageId: $id, 
 /** Messages of one connection at most, before it is torn. */
 const PATIENCE = 4;
 
+/** A socket that is torn while it still connects says so after graphql-ws has stopped listening: somebody must listen. */
+class TearableSocket extends WebSocket {
+  constructor(...given: ConstructorParameters<typeof WebSocket>) {
+    super(...given);
+    this.on("error", () => undefined);
+  }
+}
+
 /** From the first point and the first byte. Connections are torn, without a goodbye, after a few messages as `chance` has it. */
 export function startFollower(options: { url: string; token: string; stageId: string; chance: Chance }): Follower {
   const followed: Followed = { stageId: options.stageId, points: [], dropped: 0, chunks: [], connections: 0 };
@@ -40,7 +48,7 @@ export function startFollower(options: { url: string; token: string; stageId: st
   const loop = async (query: string, chance: Chance, place: () => number, hear: (data: Record<string, unknown>) => void): Promise<void> => {
     while (!stopped) {
       followed.connections++;
-      const client = createClient({ url: options.url, webSocketImpl: WebSocket, retryAttempts: 0, connectionParams: { authorization: `Bearer ${options.token}` } });
+      const client = createClient({ url: options.url, webSocketImpl: TearableSocket, retryAttempts: 0, connectionParams: { authorization: `Bearer ${options.token}` } });
       let patience = 1 + chance.below(PATIENCE);
       let torn = false;
       await new Promise<void>((resolve) => {
