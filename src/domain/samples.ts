@@ -8,6 +8,18 @@ export type SampleSource = (typeof SAMPLE_SOURCES)[number];
 export const SAMPLE_VERDICTS = ["CORRECT", "WRONG", "ERROR", "UNSCORED"] as const;
 export type SampleVerdict = (typeof SAMPLE_VERDICTS)[number];
 
+/** What was asked and what came of it. */
+export interface SampleContent {
+  /** Names the row that was asked; at most 200 characters. */
+  readonly key: string;
+  readonly prompt: string;
+  readonly output: string;
+  readonly truth: string | null;
+  /** May be NaN or infinite. */
+  readonly score: number | null;
+  readonly error: string | null;
+}
+
 export function verdictOf({ score, error }: { readonly score: number | null; readonly error: string | null }): SampleVerdict {
   if (error !== null) return "ERROR";
   if (score === null) return "UNSCORED";

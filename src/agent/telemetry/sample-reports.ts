@@ -1,23 +1,15 @@
 // Makes samples ready to be reported: without secrets, within the bounds of the protocol, in reports that are not too large.
 //   S1. Secrets are taken out before texts are cut: half a secret would not be known.
 
-import { cutText, type SampleSource } from "../../domain/samples.js";
+import { cutText, type SampleContent, type SampleSource } from "../../domain/samples.js";
 import { LIMITS, SAMPLE_LIMITS, type WireSample } from "../../protocol/messages.js";
 import type { Telemetry } from "./publisher.js";
 import type { Redactor } from "./redactor.js";
 
 /** A sample as a program left it. */
-export interface FoundSample {
+export interface FoundSample extends SampleContent {
   readonly source: SampleSource;
   readonly step: number | null;
-  /** Names the row that was asked; at most 200 characters. */
-  readonly key: string;
-  readonly prompt: string;
-  readonly output: string;
-  readonly truth: string | null;
-  /** May be NaN or infinite. */
-  readonly score: number | null;
-  readonly error: string | null;
 }
 
 type SamplesReport = Extract<Telemetry, { type: "samples" }>;

@@ -5,7 +5,7 @@
 
 import { sql } from "kysely";
 import type { StageId } from "../../domain/ids.js";
-import type { SampleSource, SampleVerdict } from "../../domain/samples.js";
+import type { SampleContent, SampleSource, SampleVerdict } from "../../domain/samples.js";
 import type { Db } from "../database.js";
 import { NO_LIMIT } from "./visible-series.js";
 
@@ -22,17 +22,10 @@ export interface SampleSet {
   readonly counts: Readonly<Record<SampleVerdict, number>>;
 }
 
-export interface SampleRow {
+export interface SampleRow extends SampleContent {
   readonly set: SampleSet;
   /** Within its set, from 0. */
   readonly position: number;
-  readonly key: string;
-  readonly prompt: string;
-  readonly output: string;
-  readonly truth: string | null;
-  /** May be NaN or infinite. */
-  readonly score: number | null;
-  readonly error: string | null;
   readonly verdict: SampleVerdict;
 }
 
