@@ -26,6 +26,13 @@ test("tests that did not run are named, and are neither passed nor failed", asyn
   expect(text).toContain("not run: test 1");
 });
 
+test("what failed is named once more at the end, with its file and the beginning of the reason", async () => {
+  const failed = { status: "failed", name: packagePath("tests/x.test.ts"), assertionResults: [{ status: "failed", fullName: "water is wet", failureMessages: ["\u001b[31mAssertionError\u001b[39m: it was dry"] }] };
+  const unloadable = { status: "failed", name: packagePath("tests/y.test.ts"), message: "no such module", assertionResults: [] };
+  const { text } = await count({ testResults: [suite("passed", "passed"), failed, unloadable] });
+  expect(text).toMatch(/FAILED: .*tests\/x\.test\.ts > water is wet\n {4}AssertionError: it was dry\nFAILED: .*tests\/y\.test\.ts\n {4}no such module\n1 passed, 2 failed\n$/);
+});
+
 test("a file that could not be loaded counts as a failure", async () => {
   expect(await count({ testResults: [suite("passed", "passed"), suite("failed")] })).toMatchObject({ code: 1, lastLine: "1 passed, 1 failed" });
 });
