@@ -250,6 +250,31 @@ CREATE TABLE gpu_holds (
 );
 CREATE INDEX gpu_holds_by_attempt ON gpu_holds USING btree (attempt_id, agent_id);
 
+CREATE TABLE host_deployments (
+  host_id text COLLATE "C" NOT NULL,
+  kind text NOT NULL,
+  parameters jsonb NOT NULL,
+  state text NOT NULL,
+  ordered_by text NOT NULL,
+  ordered_at timestamp with time zone NOT NULL,
+  steps jsonb DEFAULT '[]'::jsonb NOT NULL,
+  error jsonb,
+  notes text[] DEFAULT '{}'::text[] NOT NULL,
+  carrier text,
+  carrier_seen_at timestamp with time zone,
+  release text,
+  version text,
+  supervision text,
+  running_since timestamp with time zone,
+  token_id text COLLATE "C",
+  CONSTRAINT host_deployments_pkey PRIMARY KEY (host_id),
+  CONSTRAINT host_deployments_host_id_fkey FOREIGN KEY (host_id) REFERENCES ssh_hosts(id),
+  CONSTRAINT host_deployments_token_id_fkey FOREIGN KEY (token_id) REFERENCES tokens(id),
+  CONSTRAINT host_deployments_kind_check CHECK ((kind = ANY (ARRAY['DEPLOY'::text, 'REMOVE'::text]))),
+  CONSTRAINT host_deployments_state_check CHECK ((state = ANY (ARRAY['WORKING'::text, 'DONE'::text, 'FAILED'::text]))),
+  CONSTRAINT host_deployments_supervision_check CHECK ((supervision = ANY (ARRAY['SYSTEMD'::text, 'SUPERVISED'::text])))
+);
+
 CREATE TABLE log_chunks (
   stage_id text COLLATE "C" NOT NULL,
   from_byte bigint NOT NULL,
@@ -426,11 +451,13 @@ CREATE TABLE ssh_hosts (
   alarm_fingerprint text,
   created_by text NOT NULL,
   created_at timestamp with time zone NOT NULL,
+  served_by text DEFAULT 'ssh'::text NOT NULL,
   CONSTRAINT ssh_hosts_pkey PRIMARY KEY (id),
   CONSTRAINT ssh_hosts_name_key UNIQUE (name),
   CONSTRAINT ssh_hosts_jump_host_id_fkey FOREIGN KEY (jump_host_id) REFERENCES ssh_hosts(id),
   CONSTRAINT ssh_hosts_credential_check CHECK ((credential = ANY (ARRAY['key'::text, 'key-file'::text, 'password'::text, 'agent'::text]))),
-  CONSTRAINT ssh_hosts_port_check CHECK (((port >= 1) AND (port <= 65535)))
+  CONSTRAINT ssh_hosts_port_check CHECK (((port >= 1) AND (port <= 65535))),
+  CONSTRAINT ssh_hosts_served_by_check CHECK ((served_by = ANY (ARRAY['ssh'::text, 'agent'::text])))
 );
 CREATE INDEX ssh_hosts_by_jump ON ssh_hosts USING btree (jump_host_id) WHERE (jump_host_id IS NOT NULL);
 

@@ -2,6 +2,8 @@
 //   S1. Nothing is stored of a host that was not reached, did not show the confirmed key, or did not let us in.
 //   S2. A changed key is remembered: from then on every process refuses before it connects, until the host is removed and added again.
 //   S3. No row that leaves this file holds a credential, sealed or open.
+//   S4. A host has one server: `served_by` is "ssh" for an agent that acts for it over SSH, "agent" for its own (host-deployments.ts changes it, in a transaction that holds the row, when
+//       neither holds an attempt there). Whoever acts over SSH reads it anew before it opens a session for the host, and leaves the host alone while it says "agent".
 
 import { homedir } from "node:os";
 import { isAbsolute } from "node:path";
@@ -27,7 +29,7 @@ export type SshHostRow = Omit<StoredHost, "sealed_secret" | "sealed_passphrase" 
 export const DEFAULT_WORKING_DIRECTORY = "~/.trainyard";
 const COLUMNS = [
   "id", "name", "host", "port", "username", "credential", "jump_host_id", "working_directory", "python_environment", "command_prefix", "environment_names", "host_key_type", "host_key_fingerprint",
-  "alarm_at", "alarm_fingerprint", "created_by", "created_at",
+  "alarm_at", "alarm_fingerprint", "created_by", "created_at", "served_by",
 ] as const satisfies readonly (keyof SshHostRow)[];
 const SSH_PORT = 22;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]{0,199}$/;
@@ -158,6 +160,8 @@ export function createSshHosts({ db, secrets, agentSocket, home = homedir() }: {
       return db.transaction().execute(async (trx) => {
         const behind = await trx.selectFrom("ssh_hosts").select("name").where("jump_host_id", "=", id as SshHostId).orderBy("name").execute();
         if (behind.length > 0) throw new ConflictError("SSH_HOST_IN_USE", `${name} is the jump host of ${behind.map((host) => host.name).join(", ")}. Remove those first.`);
+        const deployment = await trx.selectFrom("host_deployments").select("host_id").where("host_id", "=", id as SshHostId).executeTakeFirst();
+        if (deployment !== undefined) throw new ConflictError("SSH_HOST_IN_USE", `${name} has an agent of its own, which would go on without anybody who can reach it. Remove that first: trainyard host deploy ${name} --remove`);
         const running = await trx.selectFrom("assignments as a").innerJoin("agents as g", "g.id", "a.agent_id").select((eb) => eb.fn.countAll<number>().as("count"))
           .where("g.name", "=", name).where("g.run_mode", "=", "SSH").executeTakeFirstOrThrow();
         if (Number(running.count) > 0) throw new ConflictError("SSH_HOST_IN_USE", `${name} still runs ${running.count} attempt${Number(running.count) === 1 ? "" : "s"}. Drain its agent and wait, or cancel them; then remove it.`);

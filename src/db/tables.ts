@@ -14,6 +14,7 @@ import type { Algorithm } from "../domain/training/algorithms.js";
 import type { AnomalyKind, AnomalySeverity } from "../domain/training/health/anomaly.js";
 import type { AnomalyAction } from "../domain/training/health/decide-action.js";
 import type { HealthState } from "../domain/training/health/health-state.js";
+import type { DeploymentStep } from "../domain/deployment-step.js";
 import type { WebhookFormat } from "../domain/webhooks/formats.js";
 import type { Notice, WebhookEvent } from "../domain/webhooks/notice.js";
 import type { Assignment, GpuReport, Order, Pool } from "../protocol/messages.js";
@@ -110,6 +111,12 @@ export interface Database {
     id: SshHostId; name: string; host: string; port: number; username: string; credential: "key" | "key-file" | "password" | "agent"; sealed_secret: string | null; key_path: string | null;
     sealed_passphrase: string | null; jump_host_id: SshHostId | null; working_directory: string; python_environment: string | null; command_prefix: string[]; sealed_environment: string | null;
     environment_names: string[]; host_key_type: string; host_key_fingerprint: string; alarm_at: Date | null; alarm_fingerprint: string | null; created_by: string; created_at: Date;
+    served_by: Generated<"ssh" | "agent">;
+  };
+  host_deployments: {
+    host_id: SshHostId; kind: "DEPLOY" | "REMOVE"; parameters: JsonColumn<Record<string, Json>>; state: "WORKING" | "DONE" | "FAILED"; ordered_by: string; ordered_at: Date; steps: JsonColumn<DeploymentStep[]>;
+    error: NullableJson<{ code: string; message: string }>; notes: Generated<string[]>; carrier: string | null; carrier_seen_at: Date | null; release: string | null; version: string | null;
+    supervision: "SYSTEMD" | "SUPERVISED" | null; running_since: Date | null; token_id: TokenId | null;
   };
   audit: {
     id: Generated<number>; at: Generated<Date>; actor: string; token_id: TokenId | null; role: string | null; action: string; subject: string | null;

@@ -69,7 +69,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   DatasetDiffRow: { viewer: "row value" },
   Agent: { viewer: "id name status labels queues pools gpus versions runMode draining running lastHeartbeatAt" },
   SshHost: {
-    viewer: "id name host port username credential jump workingDirectory pythonEnvironment commandPrefix environmentNames hostKeyFingerprint keyAlarm agent createdBy createdAt",
+    viewer: "id name host port username credential jump workingDirectory pythonEnvironment commandPrefix environmentNames hostKeyFingerprint keyAlarm servedBy agent createdBy createdAt",
   },
   SshKeyAlarm: { viewer: "at fingerprint" },
   AgentQueue: { viewer: "name concurrency running" },

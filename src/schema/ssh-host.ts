@@ -14,6 +14,11 @@ const SshCredential = builder.enumType("SshCredential", {
   values: { KEY: { value: "key" }, KEY_FILE: { value: "key-file" }, PASSWORD: { value: "password" }, AGENT: { value: "agent" } } as const,
 });
 
+const HostServer = builder.enumType("HostServer", {
+  description: "Who runs programs on a host. SSH: an agent elsewhere that acts for it. AGENT: its own, deployed there.",
+  values: { SSH: { value: "ssh" }, AGENT: { value: "agent" } } as const,
+});
+
 const SshKeyAlarm = builder.objectRef<{ at: Date; fingerprint: string | null }>("SshKeyAlarm").implement({
   description: "A host showed another key than the one that was confirmed. Nobody connects to it until it is removed and added again.",
   fields: (t) => ({
@@ -39,6 +44,7 @@ SshHost.implement({
     environmentNames: t.exposeStringList("environment_names", { description: "Names of the variables that programs get there; values are not shown." }),
     hostKeyFingerprint: t.string({ nullable: true, description: "SHA256:… of the key that an operator accepted; connections to any other key are refused.", resolve: (row) => row.host_key_fingerprint }),
     keyAlarm: t.field({ type: SshKeyAlarm, nullable: true, resolve: (row) => (row.alarm_at === null ? null : { at: row.alarm_at, fingerprint: row.alarm_fingerprint }) }),
+    servedBy: t.field({ type: HostServer, description: "Who runs programs there.", resolve: (row) => row.served_by }),
     agent: t.field({ type: Agent, nullable: true, description: "The agent that acts for it, once it has reported.", resolve: (row, _args, { loaders }) => loaders.sshAgent.load(row.name) }),
     createdBy: t.exposeString("created_by"),
     createdAt: t.expose("created_at", { type: "DateTime" }),

@@ -39,6 +39,16 @@ describe.skipIf(!sshdIsHere)("SSH hosts", () => {
     expect((await api.data(CHECK, { id: sshHost.id })).checkSshHost).toMatchObject({ __typename: "NotFoundError" });
   }, 40_000);
 
+  test("a host with an agent of its own is not forgotten before that is removed: nobody could reach it any more", async () => {
+    const { sshHost } = await add();
+    expect((await api.data("{ sshHosts { id servedBy } }")).sshHosts.find(({ id }: { id: string }) => id === sshHost.id).servedBy).toBe("SSH");
+    const { db } = api.world.database;
+    await db.insertInto("host_deployments").values({ host_id: sshHost.id, kind: "DEPLOY", parameters: "{}", state: "DONE", ordered_by: "test", ordered_at: new Date(), steps: "[]" }).execute();
+    expect((await api.data(REMOVE, { id: sshHost.id })).removeSshHost).toMatchObject({ code: "SSH_HOST_IN_USE", message: expect.stringContaining("--remove") });
+    await db.deleteFrom("host_deployments").where("host_id", "=", sshHost.id).execute();
+    expect((await api.data(REMOVE, { id: sshHost.id })).removeSshHost.sshHost.id).toBe(sshHost.id);
+  }, 40_000);
+
   test("a pin of any key type the host has is taken, and that type is asked for from then on", async () => {
     const rsa = readFileSync(join(sshd.folder, "host_rsa.pub"), "utf8").split(" ")[1]!;
     const { hostKeyOf } = await import("../../src/hosts/host-key.js");
