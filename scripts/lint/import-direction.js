@@ -1,5 +1,5 @@
 // A lint rule: imports between the folders of src/ point one way only. `cli → server → schema → actors, access → db, bus, hosts → protocol → domain` for the
-// control plane, `cli → agent → bus, verl → protocol → domain` for the daemon, which never sees Postgres. Paths are resolved, so a subfolder that happens to be
+// control plane, `cli → agent → bus, hosts, verl → protocol → domain` for the daemon, which never sees Postgres. Paths are resolved, so a subfolder that happens to be
 // called like a layer is no violation.
 import { dirname, relative, resolve, sep } from "node:path";
 
@@ -22,7 +22,7 @@ export const MAY_IMPORT = {
   actors: ["root", "verl", ...STORES],
   schema: ["root", "actors", "access", "registry", "verl", ...STORES],
   server: ["root", "schema", "actors", "access", "registry", "data", "verl", ...STORES],
-  agent: ["root", "bus", "verl", "data", "evaluation", "simulation", ...BASE],
+  agent: ["root", "bus", "hosts", "verl", "data", "evaluation", "simulation", ...BASE],
   cli: ["root", "server", "agent", "schema", "actors", "access", "registry", "verl", "data", "evaluation", "simulation", ...STORES],
   root: BASE,
 };

@@ -1,6 +1,7 @@
 // The attempts under way on this host.
 //   A1. An attempt is begun once: the ledger knows whether it was.
 //   A2. Losing one lease ends that attempt only.
+//   A3. Programs run in the agent's place. What needs nothing of it (asking an endpoint) runs at home, beside the agent.
 
 import type { AttemptId } from "../domain/ids.js";
 import type { RefusedLease } from "../protocol/messages.js";
@@ -34,8 +35,8 @@ export interface Attempts {
   /** Resolves when nothing is under way. */
   idle(): Promise<void>;
   readonly size: number;
-  /** Whether a process belongs to one of the attempts. */
-  owns(pid: number): boolean;
+  /** Which of these processes belong to one of the attempts. */
+  ours(pids: readonly number[]): Promise<ReadonlySet<number>>;
 }
 
 export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProcessRunner | null): Attempts {
@@ -47,10 +48,12 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
     switch (held.assignment.kind) {
       case "preprocess": return runPreprocess(host, held);
       case "cleanup": return runCleanup(host, held);
-      case "evaluate": return runProgram(host, held, "run" in held.assignment.params ? commandRole : evaluationRole);
-      case "train": return runProgram(host, held, trainingRole);
-      case "merge": return runProgram(host, held, mergeRole);
-      case "command": return runProgram(host, held, commandRole);
+      case "evaluate":
+        if ("run" in held.assignment.params) return runProgram(host, held, commandRole, host.place);
+        return runProgram(host, held, evaluationRole, "endpoint" in held.assignment.params ? host.home : host.place); // A3
+      case "train": return runProgram(host, held, trainingRole, host.place);
+      case "merge": return runProgram(host, held, mergeRole, host.place);
+      case "command": return runProgram(host, held, commandRole, host.place);
       default: return runUnable(host, held);
     }
   };
@@ -95,7 +98,10 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
     },
     idle: () => (running.size === 0 ? Promise.resolve() : new Promise((resolve) => { idleWaiters.push(resolve); })),
     get size() { return running.size; },
-    owns: (pid) => [...running.values()].some((attempt) => attempt.owns(pid)),
+    async ours(pids) {
+      const members = new Set((await Promise.all([...running.values()].map((attempt) => attempt.pids()))).flat());
+      return new Set(pids.filter((pid) => members.has(pid)));
+    },
   };
 }
 
@@ -105,5 +111,5 @@ function runUnable(host: AttemptHost, held: HeldAttempt): RunningAttempt {
   const done = host.spool
     .append([{ attemptId, fence, at: Date.now(), type: "ended", outcome: { kind: "REFUSED", reason: `This agent cannot run stages of kind ${kind}.` } }])
     .catch((error: unknown) => host.fatal(error as Error));
-  return { done, stop: () => undefined, disown: () => undefined, leave: () => done, owns: () => false };
+  return { done, stop: () => undefined, disown: () => undefined, leave: () => done, pids: async () => [] };
 }

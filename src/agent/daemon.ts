@@ -15,15 +15,13 @@ import { packagePath } from "../package-root.js";
 import { PROTOCOL_VERSION, type Assignment, type HostDescription, type OpenSession, type Pool } from "../protocol/messages.js";
 import { acquireDirectoryLock } from "../directory-lock.js";
 import { attemptDirectory, ownerOf } from "./attempt/attempt-directory.js";
-import { checkpointRoots, type AttemptHost } from "./attempt/attempt-host.js";
+import type { AttemptHost } from "./attempt/attempt-host.js";
 import type { InProcessRunner } from "./attempt/in-process-attempt.js";
-import { hasLaunched } from "./attempt/launcher.js";
 import { CAPABILITIES, createAttempts } from "./attempts.js";
 import { controlPlaneClient, type ControlPlaneClient } from "./control-plane-client.js";
 import { removeOldDatasets, type DatasetSource } from "./data/dataset-fetch.js";
 import { removeStaleNotes } from "./data/kept-results.js";
 import { parseLabels, parsePools, parsePorts } from "./host/declaration.js";
-import { createGpuKeeper } from "./host/gpu-keeper.js";
 import { HOUSEKEEPING_EVERY_MS, removeOldAttempts } from "./host/housekeeping.js";
 import { keepVersions, trainerCapabilities, type HostVersions, type Versions } from "./host/versions.js";
 import { openJournal, replayJournal, type Place } from "./journal/journal.js";
@@ -31,6 +29,8 @@ import { Ledger } from "./journal/ledger.js";
 import { encodeRecord } from "./journal/records.js";
 import { openReserve } from "./journal/reserve.js";
 import { Spool } from "./journal/spool.js";
+import { createLocalPlace } from "./place/local-place.js";
+import type { Place as ProgramPlace } from "./place/place.js";
 import { leaseTrust } from "./lease-trust.js";
 import type { LinkKind } from "./link/agent-link.js";
 import { createOrderInbox } from "./order-inbox.js";
@@ -159,7 +159,6 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   // ── attempts ──
   const attemptsRoot = join(directory, "attempts");
   const datasetsRoot = join(directory, "datasets");
-  const gpus = createGpuKeeper(config.TRAINYARD_NVIDIA_SMI, (pid) => attempts.owns(pid));
   let sessionId: SessionId | null = null;
   const registry: DatasetSource = {
     resolve: (ref, signal) => client.resolveDataset({ ref, ...(sessionId === null ? {} : { sessionId }) }, signal),
@@ -167,10 +166,12 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   };
   const sharedRoot = config.TRAINYARD_AGENT_SHARED_DIR === undefined ? null : resolve(config.TRAINYARD_AGENT_SHARED_DIR);
   const cpus = config.TRAINYARD_AGENT_CPUS ?? availableParallelism();
+  const checkpointRoots = sharedRoot === null ? [attemptsRoot] : [attemptsRoot, sharedRoot];
+  const home = createLocalPlace({ environment, inherited: config.TRAINYARD_AGENT_ENV, checkpointRoots, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, ours: (pids) => attempts.ours(pids) });
+  const place: ProgramPlace = home;
   const host: AttemptHost = {
-    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, inheritedVariables: config.TRAINYARD_AGENT_ENV, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, cpus,
-    sharedRoot, ports,
-    hostHasGpus: gpus.hostHasGpus, gpusTaken: gpus.taken, leasesTrusted: () => trust.trusted(), fatal,
+    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, place, home, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, cpus,
+    sharedRoot, ports, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
   const trust = leaseTrust(join(directory, "lease.json"), (silentMs) => {
@@ -181,12 +182,12 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   });
   let stopping: StopMode | null = null;
   const inbox = createOrderInbox({
-    journal, ledger, spool, attempts, checkpointRoots: checkpointRoots(host), epoch, log, fatal,
+    journal, ledger, spool, attempts, deleteCheckpoint: (path) => place.deleteArtifact(path), epoch, log, fatal,
     refuses: () => (stopping !== null ? "This agent is stopping." : null),
     committed: (watermark) => shipper.committed(watermark),
   });
   for (const held of ledger.unfinished()) {
-    if (held.program !== null || hasBegun(attemptsRoot, held.assignment)) attempts.begin(held); // D3
+    if (held.program !== null || hasBegun(place, attemptsRoot, held.assignment)) attempts.begin(held); // D3
   }
 
   // ── the control plane ──
@@ -194,7 +195,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   const instance = randomBytes(12).toString("hex");
   const hostListeners = new Set<() => void>();
   const versions = keepVersions({
-    agent: ownVersion(), cpus, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment,
+    agent: ownVersion(), cpus, place, diskPath: directory, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment,
     answered: () => { for (const look of hostListeners) look(); },
   });
   const hostDescription = describedBy(versions);
@@ -202,13 +203,13 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   let sayConnected: () => void = () => undefined;
   const connected = new Promise<void>((done) => { sayConnected = done; });
   const describe = async (): Promise<OpenSession> => ({
-    protocol: PROTOCOL_VERSION, name, epoch, instance, pools, labels, gpus: [...(await gpus.report())], ...hostDescription(),
+    protocol: PROTOCOL_VERSION, name, epoch, instance, pools, labels, gpus: [...(await place.gpus.report())], ...hostDescription(),
     runMode: "LOCAL", address: config.TRAINYARD_AGENT_ADDRESS ?? null, held: ledger.held(),
   });
   const session = keepSession({
     client, log, signal: ended.signal, describe,
     links: { epoch, mode: config.TRAINYARD_AGENT_LINK, inbox, shipper, changed: (kind) => { link = kind; } },
-    leases: { held: () => ledger.held(), gpus: gpus.report, draining: () => stopping === "drain" || stopping === "now", host: hostDescription, onHostChange: (listener) => {
+    leases: { held: () => ledger.held(), gpus: place.gpus.report, draining: () => stopping === "drain" || stopping === "now", host: hostDescription, onHostChange: (listener) => {
       hostListeners.add(listener);
       return () => hostListeners.delete(listener);
     } },
@@ -304,10 +305,10 @@ function describedBy(versions: HostVersions): () => HostDescription {
   };
 }
 
-function hasBegun(attemptsRoot: string, assignment: Assignment): boolean {
+function hasBegun(place: ProgramPlace, attemptsRoot: string, assignment: Assignment): boolean {
   try {
     const directory = attemptDirectory(attemptsRoot, assignment);
-    return hasLaunched(directory) && (ownerOf(directory) ?? assignment.attemptId) === assignment.attemptId;
+    return place.mayHaveBegun(directory) && (ownerOf(directory) ?? assignment.attemptId) === assignment.attemptId;
   } catch {
     return false; // names that make no path: it ends as soon as it is begun
   }

@@ -13,7 +13,6 @@ import type { Ledger } from "./journal/ledger.js";
 import { encodeRecord, type DeleteOrder, type JournalRecord } from "./journal/records.js";
 import type { Draft, Spool } from "./journal/spool.js";
 import { failpoint } from "../failpoints.js";
-import { deleteCheckpointFiles } from "./telemetry/checkpoint-files.js";
 
 export interface OrderInbox {
   /** Checks, records and carries out. `orders` is what came over the wire. Resolves with whether any of them was new; rejects only with the journal's error. */
@@ -27,7 +26,8 @@ export interface OrderInboxOptions {
   readonly ledger: Ledger;
   readonly spool: Spool;
   readonly attempts: Attempts;
-  readonly checkpointRoots: readonly string[];
+  /** Deletes the files of a checkpoint; resolves with the bytes freed. */
+  deleteCheckpoint(path: string): Promise<number>;
   readonly epoch: string;
   readonly log: Logger;
   /** Why no new attempt may start now, in words for the control plane; null when one may. */
@@ -53,7 +53,7 @@ export function createOrderInbox(options: OrderInboxOptions): OrderInbox {
   const carryOutDeletion = (order: DeleteOrder): void => {
     if (deleting.has(order.checkpointId)) return;
     deleting.add(order.checkpointId);
-    deleteCheckpointFiles(options.checkpointRoots, order.path)
+    options.deleteCheckpoint(order.path)
       .then((freedBytes) => ({ freedBytes, error: null }), (error: unknown) => ({ freedBytes: 0, error: (error as Error).message.slice(0, 2_000) }))
       .then(({ freedBytes, error }) => journal.append([
         ...spool.entries([{ type: "checkpoint-deleted", attemptId: order.attemptId, fence: order.fence, at: Date.now(), checkpointId: order.checkpointId, freedBytes, error }]),

@@ -6,7 +6,7 @@
 //   R5. It ends with its connection, or when nothing was heard for SILENCE seconds: what is left of a broken connection never lingers.
 //   R6. Files are looked at LOOK times a second by stat; bytes are read and sent only when there are new ones, a piece per file and round.
 
-/** The same text as the local launcher's (src/agent/attempt/launcher.ts): what it writes is read by the same code. */
+/** The same text as the local launcher's (src/agent/place/launcher.ts): what it writes is read by the same code. */
 export const REMOTE_LAUNCHER = `
 launch=$1; exit=$2; shift 2
 trap : HUP INT QUIT TERM USR1 USR2

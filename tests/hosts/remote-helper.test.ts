@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { LAUNCHER } from "../../src/agent/attempt/launcher.js";
+import { LAUNCHER } from "../../src/agent/place/launcher.js";
 import { connectHost, type HostConnection } from "../../src/hosts/connection.js";
 import { HELPER_PROGRAM, REMOTE_LAUNCHER } from "../../src/hosts/helper-program.js";
 import { HELPER_HASH, startHelper, type RemoteHelper, type StartRequest } from "../../src/hosts/remote-helper.js";

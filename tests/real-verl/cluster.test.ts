@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { readProcessTable } from "../../src/agent/host/process-table.js";
+import { readProcessTable } from "../../src/agent/place/process-table.js";
 import { packagePath } from "../../src/package-root.js";
 import { trainingFolder } from "../agent/training/training-world.js";
 import { sharedFolder, startTwo, twoMembers } from "../agent/training/two-agents.js";

@@ -1,8 +1,7 @@
 // A cleanup stage: deletes the checkpoints that the control plane chose, one report each. Repeating it is harmless: what is gone stays gone.
 
-import { deleteCheckpointFiles } from "../telemetry/checkpoint-files.js";
 import type { HeldAttempt } from "../journal/records.js";
-import { checkpointRoots, type AttemptHost } from "./attempt-host.js";
+import type { AttemptHost } from "./attempt-host.js";
 import { runInside } from "./inside-attempt.js";
 import type { RunningAttempt } from "./running-attempt.js";
 
@@ -19,7 +18,7 @@ export function runCleanup(host: AttemptHost, held: HeldAttempt): RunningAttempt
       let freed = 0;
       let error: string | null = null;
       try {
-        freed = await deleteCheckpointFiles(checkpointRoots(host), path);
+        freed = await host.place.deleteArtifact(path);
         deleted++;
         freedBytes += freed;
       } catch (thrown) {

@@ -29,7 +29,7 @@ export function commandRole(host: AttemptHost, held: HeldAttempt, resumed: boole
     phases: ["run"], apart: false, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
     next: async (ended, status, { directory, redactor }) => (ended === null ? { run: plan, phase: 0 } : { end: collectOutputs(assignment, status as number, directory, redactor) }),
     recall: () => plan,
-    follow: (_, { directory, redactor, publisher, notice }) => createMetricsTailer({ directory, redactor, source: held.metrics, publisher, totalSteps: params.totalSteps ?? null, notice }),
+    follow: (_, { directory, artifact, redactor, publisher, notice }) => createMetricsTailer({ directory, artifact, redactor, source: held.metrics, publisher, totalSteps: params.totalSteps ?? null, notice }),
   };
 }
 

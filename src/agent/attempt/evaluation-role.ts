@@ -58,8 +58,8 @@ export function evaluationRole(host: AttemptHost, held: HeldAttempt, resumed: bo
       }
     },
     recall: (_, directory) => plan(directory), // E2
-    follow: (_, { directory, redactor, publisher, notice }) => {
-      const metrics = createMetricsTailer({ directory, redactor, source: held.metrics, publisher, totalSteps: null, notice });
+    follow: (_, { directory, artifact, redactor, publisher, notice }) => {
+      const metrics = createMetricsTailer({ directory, artifact, redactor, source: held.metrics, publisher, totalSteps: null, notice });
       const samples = createSamplesTailer({ file: join(directory.output, SAMPLES_FILE), redactor, source: held.samples ?? null, publisher, notice });
       return {
         advance: async () => { await samples.advance(); await metrics.advance(); },

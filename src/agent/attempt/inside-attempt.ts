@@ -23,6 +23,6 @@ export function runInside(host: AttemptHost, carryOut: (asked: Asked) => Promise
       asked.silent = true;
       await done;
     },
-    owns: () => false,
+    pids: async () => [],
   };
 }

@@ -201,7 +201,7 @@ export function runPreprocess(host: AttemptHost, held: HeldAttempt): RunningAtte
       end();
       await done;
     },
-    owns: () => false,
+    pids: async () => [],
   };
 }
 

@@ -1,18 +1,16 @@
-// One attempt of a stage that is a program: prepare, start, follow, collect, report. Also picks up where an earlier agent process stopped. What is particular to a
+// One attempt of a stage that is a program, in its place (src/agent/place): prepare, start, follow, collect, report. Also picks up where an earlier agent process stopped. What is particular to a
 // kind of stage is its role's business (program-role.ts).
-//   P1. `started` is recorded together with who the program is; before that the launch file knows (launcher.ts).
+//   P1. `started` is recorded together with who the program is; before that the launch file knows.
 //   P2. `ended` is recorded after everything the program wrote.
 //   P3. What the program leaves running is ended before the attempt is: the next one may get its GPU.
 //   P4. Who belongs to the program is looked at now and then while it runs: a child that rewrote its environment and lost its parents is known by then.
 
-import { appendFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { failpoint } from "../../failpoints.js";
-import { identifyProcess, isAlive, pidRealm, type ProcessIdentity } from "../../process-identity.js";
-import { programMembers } from "../host/process-table.js";
-import { stopProgram } from "../host/program-stopper.js";
+import type { ProcessIdentity } from "../../process-identity.js";
 import { encodeRecord, type HeldAttempt, type ProgramIdentity } from "../journal/records.js";
+import { LaunchError, type Place, type StartedProgram } from "../place/place.js";
 import { createLogTailer, readLogTail, type LogTailer } from "../telemetry/log-tailer.js";
 import { createPublisher } from "../telemetry/publisher.js";
 import { createRedactor, type Redactor } from "../telemetry/redactor.js";
@@ -20,7 +18,6 @@ import { createStreamMerger } from "../telemetry/stream-merger.js";
 import { startTelemetryLoop } from "../telemetry/telemetry-loop.js";
 import { attemptDirectory, claimAttemptDirectory, makeAttemptDirectory, phaseDirectory, previousOutputDirectory, type AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
-import { hasLaunched, launch, LaunchError, readExitStatus, readLaunch } from "./launcher.js";
 import { programEnvironment, programMark } from "./program-environment.js";
 import { failed, NeverStarted, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "./program-role.js";
 import type { Outcome, RunningAttempt, StopRequest } from "./running-attempt.js";
@@ -30,8 +27,6 @@ export { graceOf } from "./program-role.js";
 /** Makes the role of an attempt. Throws NeverStarted. `resumed`: a program of it was started already. */
 export type RoleMaker = (host: AttemptHost, held: HeldAttempt, resumed: boolean) => ProgramRole;
 
-/** Interval of looking whether an adopted program still lives, in milliseconds. */
-const ADOPTED_LOOK_MS = 100;
 /** Grace for what a program leaves running after its end, in milliseconds. */
 const LEFTOVER_GRACE_MS = 5_000;
 /** Interval of P4, in milliseconds. */
@@ -40,15 +35,15 @@ const MEMBERS_LOOK_MS = 10_000;
 const GPU_PATIENCE_MS = 20_000;
 const GPU_LOOK_MS = 1_000;
 
-/** Runs the attempt, or goes on with it. */
-export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleMaker): RunningAttempt {
+/** Runs the attempt in the place, or goes on with it. */
+export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleMaker, place: Place): RunningAttempt {
   const { assignment } = held;
   const { attemptId, fence } = assignment;
   const log = host.log.child({ attemptId, stage: assignment.stage });
   const mark = programMark(assignment);
   const publisher = createPublisher(host.spool, { attemptId, fence });
   let program: ProgramIdentity | null = null;
-  let known: ProcessIdentity[] = [];
+  let known: readonly ProcessIdentity[] = [];
   let stopSignal: NodeJS.Signals | null = null;
   let stopping: StopRequest | null = null;
   let tidy: () => void = () => undefined;
@@ -63,78 +58,57 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   const endProgram = (graceMs: number): void => {
     if (program === null) return;
     const launcher = program;
-    ending ??= stopProgram({ launcher, mark, first: stopSignal, known }, graceMs).then((remaining) => {
+    ending ??= place.stop({ launcher, mark, first: stopSignal, known }, graceMs).then((remaining) => {
       if (remaining.length > 0) log.error({ pids: remaining.map(({ pid }) => pid) }, "processes of the attempt do not end although they were killed; a device may hold them");
     });
+    ending.catch(() => undefined); // whoever waits for it hears of it; nobody does when the agent leaves
   };
   const stop = (request: StopRequest): void => {
     stopping ??= request;
     preparing.abort();
     endProgram(request.graceMs);
   };
-  const identifyLaunch = async (directory: AttemptDirectory): Promise<ProgramIdentity | null> => {
-    for (;;) {
-      const found = readLaunch(directory);
-      if (found !== "half-written") return found;
-      await delay(10);
-    }
-  };
-
-  /** Starts the program; `gone` resolves when it has ended. */
-  const start = async (plan: ProgramPlan, role: ProgramRole, directory: AttemptDirectory, context: RoleContext): Promise<{ readonly gone: Promise<void> }> => {
+  /** Starts the program. */
+  const start = async (plan: ProgramPlan, role: ProgramRole, directory: AttemptDirectory, context: RoleContext): Promise<StartedProgram> => {
     if (stopping !== null) throw new NeverStarted((stopping as StopRequest).outcome);
     failpoint("before-spawn");
     // This process, or its host, may have stood still since the order was taken.
-    if (!hasLaunched(directory) && !host.leasesTrusted()) throw new NeverStarted({ kind: "REFUSED", reason: "The agent could not renew its leases before the program was to start; another agent may have the stage by now." });
-    const launched = await launch({
-      argv: plan.argv,
-      directory,
+    if (!place.mayHaveBegun(directory) && !host.leasesTrusted()) throw new NeverStarted({ kind: "REFUSED", reason: "The agent could not renew its leases before the program was to start; another agent may have the stage by now." });
+    const started = await place.start({
+      attemptId, argv: plan.argv, directory,
       workingDirectory: plan.workingDirectory === null ? directory.work : resolve(directory.work, plan.workingDirectory),
       environment: context.environmentWith(plan.environment),
-      ...(role.apart ? { outputs: { stdout: directory.stdoutFile, stderr: directory.stderrFile } } : {}),
+      outputs: role.apart ? { stdout: directory.stdoutFile, stderr: directory.stderrFile } : { stdout: directory.logFile, stderr: directory.logFile },
+      signal: preparing.signal,
     }).catch((error: unknown) => {
       if (error instanceof LaunchError) throw new NeverStarted(failed(error.code, error.message));
       throw error;
     });
     failpoint("after-spawn-before-journal");
-    const own = identifyProcess(launched.pid);
-    program = own === null ? await identifyLaunch(directory) : { ...own, realm: pidRealm() };
-    if (program === null) { // it has ended, and said nothing: another launcher was first, or it could not write
-      await launched.ended;
-      program = await identifyLaunch(directory);
-    }
-    const gone = launched.ended.then(async () => {
-      const first = await identifyLaunch(directory);
-      if (first === null || first.pid === launched.pid) return;
-      program = first; // L2 of launcher.ts: an earlier launcher runs the program
-      await untilGone(first);
-    });
-    return { gone };
-  };
-  const untilGone = async (identity: ProgramIdentity): Promise<void> => {
-    while (identity.realm === pidRealm() && isAlive(identity)) await delay(ADOPTED_LOOK_MS);
+    return started;
   };
 
   /** Why the program left no exit status. */
-  const vanished = (directory: AttemptDirectory, redactor: Redactor): Outcome => {
-    if (statSync(directory.launchFile, { throwIfNoEntry: false })?.size === 0) return failed("DISK_FULL", "The disk of this host was full: the program could not be started.", "Free space on that host.");
+  const vanished = async (speechless: boolean, directory: AttemptDirectory, redactor: Redactor): Promise<Outcome> => {
     const logTail = readLogTail(directory.logFile, redactor);
-    if (program !== null && program.realm !== pidRealm()) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
+    if (program !== null && (await place.outlived(program))) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
+    if (speechless) return failed("DISK_FULL", "The disk of this host was full: the program could not be started.", "Free space on that host.");
     return failed("PROCESS_VANISHED", "The program is gone and left no exit status: it was killed together with its launcher.", "Look in the host's kernel log for an OOM kill of the whole group.", logTail);
   };
 
   /** P3. The program and everything it left are gone when this resolves. */
   const clear = async (logTailer: LogTailer): Promise<void> => {
     if (ending !== null) await ending;
-    if (program === null || (program as ProgramIdentity).realm !== pidRealm()) return;
-    const leftovers = programMembers(program, mark, known);
+    if (program === null || (await place.outlived(program))) return;
+    const target = { launcher: program, mark, known };
+    const leftovers = await place.members(target);
     if (leftovers.length > 0) {
       logTailer.notice(`the program ended and left ${leftovers.length} process${leftovers.length === 1 ? "" : "es"} running; they are ended now.`);
-      await stopProgram({ launcher: program, mark, known }, LEFTOVER_GRACE_MS);
+      await place.stop(target, LEFTOVER_GRACE_MS);
     }
     if (assignment.gpus.length === 0) return;
     const until = performance.now() + GPU_PATIENCE_MS;
-    for (let taken = await host.gpusTaken(assignment.gpus); taken !== null; taken = await host.gpusTaken(assignment.gpus)) {
+    for (let taken = await place.gpus.taken(assignment.gpus); taken !== null; taken = await place.gpus.taken(assignment.gpus)) {
       if (left || performance.now() >= until) {
         logTailer.notice(`after the program's end its GPUs are not free: ${taken}`);
         return;
@@ -148,24 +122,37 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     const { directory, redactor } = context;
     const merger = role.apart ? createStreamMerger({ stdout: directory.stdoutFile, stderr: directory.stderrFile, log: directory.logFile, source: held.streams ?? null }) : undefined;
     const logTailer = createLogTailer({ file: directory.logFile, redactor, source: held.log, publisher, ...(merger === undefined ? {} : { merger }) });
-    const metrics = role.follow(phase, { directory, redactor, publisher, notice: (text) => logTailer.notice(text), giveUp: (outcome) => stop({ graceMs: role.graceMs, outcome }) });
+    const metrics = role.follow(phase, {
+      directory, redactor, publisher, notice: (text) => logTailer.notice(text), giveUp: (outcome) => stop({ graceMs: role.graceMs, outcome }),
+      artifact: (path) => Promise.race([place.artifact(directory, path), leaving.then(() => null)]), // what is left is published nowhere any more
+    });
+    const brought = role.brings?.(phase, directory) ?? { growing: [], results: [] };
+    const following = place.follow({
+      growing: [...(role.apart ? [directory.stdoutFile, directory.stderrFile] : [directory.logFile]), directory.metricsFile, ...brought.growing], results: [directory.outputsFile, ...brought.results],
+    }, host.fatal);
     const telemetry = startTelemetryLoop({ folder: directory.root, log: logTailer, metrics, failed: host.fatal });
     if (stopping !== null) endProgram((stopping as StopRequest).graceMs);
     if (disowned) endProgram(role.graceMs);
     const looking = setInterval(() => {
-      if (program !== null && ending === null) known = programMembers(program, mark, known); // P4
+      if (program === null || ending !== null) return;
+      void place.members({ launcher: program, mark, known }).then((members) => { known = members; }, () => undefined); // P4
     }, MEMBERS_LOOK_MS);
     looking.unref();
+    const over = async (): Promise<void> => {
+      await gone;
+      failpoint("after-exit-before-report");
+      await clear(logTailer);
+      await following.caughtUp();
+    };
     try {
-      if ((await Promise.race([gone, leaving])) === "left") {
+      if ((await Promise.race([over(), leaving])) === "left") {
         publisher.abandon();
         await telemetry.halt();
         return false;
       }
-      failpoint("after-exit-before-report");
-      await clear(logTailer);
     } finally {
       clearInterval(looking);
+      following.close();
     }
     publisher.hurry();
     await Promise.race([telemetry.finish(), leaving]); // P2
@@ -177,25 +164,27 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     const directory = attemptDirectory(host.attemptsRoot, assignment);
     const aside = held.program === null ? claimAttemptDirectory(host.attemptsRoot, assignment) : null;
     if (aside !== null) log.warn({ aside }, "the directory of an attempt that the control plane no longer knows was set aside");
-    let resumed = held.program !== null || hasLaunched(directory);
+    const begun = async (files: AttemptDirectory): Promise<boolean> => place.mayHaveBegun(files) && (await place.state(files, attemptId)).begun;
+    let resumed = held.program !== null || (await begun(directory));
     const role = makeRole(host, held, resumed);
     tidy = () => role.tidy?.();
     const redactor = createRedactor(role.secrets);
     const context: RoleContext = {
-      directory, redactor, signal: preparing.signal,
+      directory, place, redactor, signal: preparing.signal,
       environmentWith: (stage) => programEnvironment({
-        own: host.environment, allowed: host.inheritedVariables, stage, assignment, directory, previousOutput: previousOutputDirectory(host.attemptsRoot, assignment), hostHasGpus: host.hostHasGpus(),
+        inherited: place.variables, stage, assignment, directory, previousOutput: previousOutputDirectory(host.attemptsRoot, assignment), hostHasGpus: place.gpus.hostHasGpus(),
       }),
-      say: (text) => appendFileSync(role.apart ? directory.stderrFile : directory.logFile, `[trainyard] ${text}\n`, { mode: 0o600 }),
+      say: (text) => place.say(role.apart ? directory.stderrFile : directory.logFile, `[trainyard] ${text}\n`),
     };
     const filesOf = (phase: number): AttemptDirectory => phaseDirectory(directory, phase, role.phases[phase] as string);
-    let phase = Math.max(0, role.phases.findLastIndex((_, position) => hasLaunched(filesOf(position))));
-    resumed ||= hasLaunched(filesOf(phase));
+    let phase = 0;
+    for (let position = role.phases.length - 1; position > 0 && phase === 0; position--) if (await begun(filesOf(position))) phase = position;
+    resumed ||= phase > 0;
     let ended: number | null = null; // the phase that has ended
     let outcome: Outcome | null = null;
     if (!resumed) {
       if (assignment.gpus.length > 0) {
-        const taken = await host.gpusTaken(assignment.gpus);
+        const taken = await place.gpus.taken(assignment.gpus);
         if (taken !== null) throw new NeverStarted({ kind: "REFUSED", reason: taken });
       }
       makeAttemptDirectory(directory);
@@ -205,15 +194,16 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
       let gone: Promise<void>;
       if (resumed) {
         resumed = false;
-        program = (phase === 0 ? held.program : null) ?? (await identifyLaunch(filesOf(phase)));
+        program = (phase === 0 ? held.program : null) ?? (await place.state(filesOf(phase), attemptId)).program;
         plan = role.recall(phase, directory);
         log.info({ pid: (program as ProgramIdentity | null)?.pid }, "program of an earlier agent process taken over");
-        gone = program === null ? Promise.resolve() : untilGone(program);
+        gone = program === null ? Promise.resolve() : place.untilGone(program, filesOf(phase));
       } else {
         if (stopping !== null) break;
-        const status = ended === null ? null : readExitStatus(filesOf(ended));
-        if (ended !== null && status === null) {
-          outcome = vanished(filesOf(ended), redactor);
+        const last = ended === null ? null : await place.state(filesOf(ended), attemptId);
+        const status = last?.status ?? null;
+        if (ended !== null && last !== null && status === null) {
+          outcome = await vanished(last.speechless, filesOf(ended), redactor);
           break;
         }
         const step: RoleStep | "left" = await Promise.race([role.next(ended, status, context), leaving]);
@@ -226,7 +216,9 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
         plan = step.run;
         known = [];
         ending = null;
-        ({ gone } = await start(plan, role, filesOf(phase), context));
+        const started: StartedProgram | "left" = await Promise.race([start(plan, role, filesOf(phase), context), leaving]);
+        if (started === "left") return;
+        ({ program, gone } = started);
       }
       stopSignal = plan.stopSignal;
       if (!held.started) {
@@ -268,6 +260,6 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
       publisher.abandon();
       await done;
     },
-    owns: (pid) => program !== null && programMembers(program, mark, known).some((member) => member.pid === pid),
+    pids: async () => (program === null ? [] : (await place.members({ launcher: program, mark, known })).map(({ pid }) => pid)),
   };
 }

@@ -8,8 +8,8 @@ import type { AttemptDirectory } from "./attempt-directory.js";
 const NEVER_INHERITED = /^(LD_|DYLD_|PYTHON|NODE_OPTIONS$|BASH_|ENV$|IFS$|TRAINYARD_)/;
 
 export interface EnvironmentInput {
-  readonly own: Readonly<Record<string, string | undefined>>;
-  readonly allowed: readonly string[];
+  /** What the place lets through (V1). */
+  readonly inherited: Readonly<Record<string, string>>;
   /** The stage's own, secrets filled in. */
   readonly stage: Readonly<Record<string, string>>;
   readonly assignment: Assignment;
@@ -18,13 +18,19 @@ export interface EnvironmentInput {
   readonly hostHasGpus: boolean;
 }
 
-/** The whole environment of the program. */
+/** Names that may pass (V1). */
+export function inheritable(allowed: readonly string[]): readonly string[] {
+  return allowed.filter((name) => !NEVER_INHERITED.test(name));
+}
+
+/** What programs get of the environment of the agent itself (V1). */
+export function inheritedVariables(own: Readonly<Record<string, string | undefined>>, allowed: readonly string[]): Record<string, string> {
+  return Object.fromEntries(inheritable(allowed).flatMap((name) => (own[name] === undefined ? [] : [[name, own[name]]])));
+}
+
+/** The environment of the program. */
 export function programEnvironment(input: EnvironmentInput): Record<string, string> {
   const { assignment, directory } = input;
-  const inherited = input.allowed.filter((name) => !NEVER_INHERITED.test(name)).flatMap((name) => {
-    const value = input.own[name];
-    return value === undefined ? [] : [[name, value]];
-  });
   const several = assignment.members.length > 1;
   const ours: Record<string, string> = {
     TRAINYARD_PIPELINE_ID: assignment.pipelineId,
@@ -41,7 +47,7 @@ export function programEnvironment(input: EnvironmentInput): Record<string, stri
     // Without an assigned GPU none is visible: a GPU is never used by two attempts. Indices are nvidia-smi's, hence the order by bus.
     ...(assignment.gpus.length > 0 ? { CUDA_VISIBLE_DEVICES: assignment.gpus.join(","), CUDA_DEVICE_ORDER: "PCI_BUS_ID" } : input.hostHasGpus ? { CUDA_VISIBLE_DEVICES: "" } : {}),
   };
-  return { ...Object.fromEntries(inherited), ...input.stage, ...ours }; // V2
+  return { ...input.inherited, ...input.stage, ...ours }; // V2
 }
 
 /** By which everything is recognised that this member of an attempt started: two members may share a host. */

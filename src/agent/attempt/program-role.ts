@@ -4,6 +4,7 @@
 
 import type { FailureCode } from "../../domain/pipeline/spec.js";
 import type { HeldAttempt } from "../journal/records.js";
+import type { Artifact, FollowedFiles, Place } from "../place/place.js";
 import type { Publisher } from "../telemetry/publisher.js";
 import type { Redactor } from "../telemetry/redactor.js";
 import type { AttemptDirectory } from "./attempt-directory.js";
@@ -22,6 +23,8 @@ export interface ProgramPlan {
 
 export interface RoleContext {
   readonly directory: AttemptDirectory;
+  /** Where the programs run. */
+  readonly place: Place;
   readonly redactor: Redactor;
   /** The environment that a program of the attempt would get with `stage` as the stage's own. */
   environmentWith(stage: Readonly<Record<string, string>>): Record<string, string>;
@@ -45,6 +48,8 @@ export interface FollowContext {
   readonly directory: AttemptDirectory;
   readonly redactor: Redactor;
   readonly publisher: Publisher;
+  /** What a path that the program reported names; null when it is no file or folder of the attempt's. */
+  artifact(path: string): Promise<Artifact | null>;
   notice(text: string): void;
   /** Ends the program; the attempt then ended like this. */
   giveUp(outcome: Outcome): void;
@@ -64,6 +69,8 @@ export interface ProgramRole {
   /** The plan of a phase that an earlier agent process started. */
   recall(phase: number, directory: AttemptDirectory): ProgramPlan;
   follow(phase: number, context: FollowContext): Follower;
+  /** What the program of a phase writes that is read here, besides its outputs, log and metrics. */
+  brings?(phase: number, directory: AttemptDirectory): FollowedFiles;
   /** The attempt is over: removes what it had outside its directory. */
   tidy?(): void;
 }

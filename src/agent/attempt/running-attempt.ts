@@ -21,6 +21,6 @@ export interface RunningAttempt {
   disown(graceMs: number): void;
   /** Leaves the program running and the attempt unreported: the next agent process goes on with it. */
   leave(): Promise<void>;
-  /** Whether a process belongs to it. */
-  owns(pid: number): boolean;
+  /** Processes that belong to it, by their numbers where they run. */
+  pids(): Promise<readonly number[]>;
 }

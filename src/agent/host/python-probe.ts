@@ -1,7 +1,6 @@
 // What a Python interpreter has installed, by the metadata of its packages: importing torch alone would take seconds.
 
-import { execFile } from "node:child_process";
-import { findProgram } from "../attempt/launcher.js";
+import type { Place } from "../place/place.js";
 
 /** Keys of the answer: packages as they are called there, and what else is asked. */
 export interface PythonFacts {
@@ -42,22 +41,14 @@ print(json.dumps({"python": platform.python_version(), "cudaRuntime": cuda(), **
 
 /**
  * Asks the interpreter; null when there is none of that name or it cannot say, "silent" when it does not answer in time. `program`: a path, or a name
- * on PATH. `environment`: its whole environment. Never throws.
+ * on PATH. `environment`: what it gets besides what the place adds. Never throws.
  */
-export async function probePython(program: string, environment: Readonly<Record<string, string | undefined>>, timeoutMs: number, signal?: AbortSignal): Promise<PythonFacts | null | "silent"> {
-  let pythonPath: string;
+export async function probePython(place: Pick<Place, "ask">, program: string, environment: Readonly<Record<string, string | undefined>>, timeoutMs: number, signal?: AbortSignal): Promise<PythonFacts | null | "silent"> {
+  const answer = await place.ask({ argv: [program, "-c", PROBE], environment, timeoutMs, ...(signal === undefined ? {} : { signal }) });
+  if (answer.kind === "silent") return "silent";
+  if (answer.kind !== "answered" || answer.status !== 0) return null;
   try {
-    pythonPath = findProgram(program, environment["PATH"], "/");
-  } catch {
-    return null;
-  }
-  const answer = await new Promise<string | null | "silent">((resolve) => {
-    const options = { timeout: timeoutMs, killSignal: "SIGKILL" as const, env: environment as NodeJS.ProcessEnv, ...(signal === undefined ? {} : { signal }) };
-    execFile(pythonPath, ["-c", PROBE], options, (error, stdout) => resolve(error === null ? stdout : error.killed === true ? "silent" : null));
-  });
-  if (answer === null || answer === "silent") return answer;
-  try {
-    return { pythonPath, ...(JSON.parse(answer) as Omit<PythonFacts, "pythonPath">) };
+    return { pythonPath: answer.program, ...(JSON.parse(answer.stdout) as Omit<PythonFacts, "pythonPath">) };
   } catch {
     return null;
   }

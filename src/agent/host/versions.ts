@@ -2,11 +2,10 @@
 //   V1. What was found the last time is said at once; the host is asked in the background, at the start and again every hour: nobody waits for a slow interpreter.
 //   V2. A program that does not answer in time leaves what was known of it.
 
-import { execFile } from "node:child_process";
 import { readFileSync, renameSync, statfsSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import { ROLLOUT_ENGINES } from "../../domain/training/algorithms.js";
 import { releaseFor } from "../../verl/releases.js";
+import type { Place } from "../place/place.js";
 import { packageConflict, probePython, type PythonFacts } from "./python-probe.js";
 
 export type Versions = Readonly<Record<string, string | null>>;
@@ -25,6 +24,10 @@ export interface VersionsOptions {
   readonly cpus: number;
   readonly nvidiaSmi: string;
   readonly python: string;
+  /** Whose host it is. */
+  readonly place: Pick<Place, "ask" | "freeDisk">;
+  /** Where attempts live there. */
+  readonly diskPath: string;
   /** Keeps the answers for the next process (V1). */
   readonly cacheFile: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -34,8 +37,8 @@ export interface VersionsOptions {
 
 export interface HostVersions {
   /**
-   * `agent`, `node`, `hostCpus` and `freeDiskBytes` (where attempts live, when last asked) always; `cuda` of the driver, and what the Python interpreter has, null when absent, once they are known. `warning`:
-   * packages that do not go together. The same object until the host has answered again.
+   * `agent`, `node` and `hostCpus` always; `freeDiskBytes` (where attempts live, when last asked), `cuda` of the driver, and what the Python interpreter has, null when absent, once they are known.
+   * `warning`: packages that do not go together. The same object until the host has answered again.
    */
   current(): Versions;
   close(): void;
@@ -48,11 +51,16 @@ export function keepVersions(options: VersionsOptions): HostVersions {
   let current = describe(options, found);
   let timer: NodeJS.Timeout | null = null;
 
+  const { place } = options;
   const ask = async (): Promise<void> => {
-    const [python, driver] = await Promise.all([probePython(options.python, { PATH: options.environment["PATH"], HOME: options.environment["HOME"] }, PATIENCE_MS, closed.signal), driverCuda(options, closed.signal)]);
+    const free = await place.freeDisk(options.diskPath);
+    found = { ...found, freeDiskBytes: free === null ? null : String(free) };
+    current = describe(options, found);
+    const environment = { PATH: options.environment["PATH"], HOME: options.environment["HOME"] };
+    const [python, driver] = await Promise.all([probePython(place, options.python, environment, PATIENCE_MS, closed.signal), driverCuda(options, environment, closed.signal)]);
     if (closed.signal.aborted) return;
-    const { cuda = null, ...facts } = found;
-    found = { ...(python === "silent" ? facts : withWarning(python)), cuda: driver === "silent" ? cuda : driver }; // V2
+    const { cuda = null, freeDiskBytes = null, ...facts } = found;
+    found = { ...(python === "silent" ? facts : withWarning(python)), cuda: driver === "silent" ? cuda : driver, freeDiskBytes }; // V2
     current = describe(options, found);
     keep(options, found);
     timer = setTimeout(() => void ask(), python === "silent" || driver === "silent" ? ASK_AGAIN_MS : ASK_EVERY_MS);
@@ -89,7 +97,7 @@ export function freeDisk(path: string): string | null {
 }
 
 function describe(options: VersionsOptions, found: Versions): Versions {
-  return { ...found, agent: options.agent, node: process.versions.node, hostCpus: String(options.cpus), freeDiskBytes: freeDisk(dirname(options.cacheFile)) };
+  return { ...found, agent: options.agent, node: process.versions.node, hostCpus: String(options.cpus) };
 }
 
 function withWarning(python: PythonFacts | null): Versions {
@@ -97,14 +105,10 @@ function withWarning(python: PythonFacts | null): Versions {
   return { ...NONE, ...python, ...(conflict === null ? {} : { warning: conflict }) };
 }
 
-function driverCuda(options: VersionsOptions, signal: AbortSignal): Promise<string | null | "silent"> {
-  return new Promise((resolve) => {
-    const { PATH, HOME } = options.environment;
-    execFile(options.nvidiaSmi, [], { timeout: PATIENCE_MS, killSignal: "SIGKILL", env: { PATH, HOME }, signal }, (error, stdout) => {
-      if (error === null) resolve(/CUDA Version:\s*([\d.]+)/.exec(stdout)?.[1] ?? null);
-      else resolve(error.killed === true ? "silent" : null);
-    });
-  });
+async function driverCuda({ place, nvidiaSmi }: VersionsOptions, environment: Readonly<Record<string, string | undefined>>, signal: AbortSignal): Promise<string | null | "silent"> {
+  const answer = await place.ask({ argv: [nvidiaSmi], environment, timeoutMs: PATIENCE_MS, signal });
+  if (answer.kind === "silent") return "silent";
+  return answer.kind === "answered" && answer.status === 0 ? (/CUDA Version:\s*([\d.]+)/.exec(answer.stdout)?.[1] ?? null) : null;
 }
 
 function readKept(file: string, program: string): Versions {

@@ -4,9 +4,9 @@
 //   M3. No secret leaves the host: not in a metric's name, and not in the path of a checkpoint (which is not reported then).
 
 import { appendFileSync } from "node:fs";
-import { realPathInside, type AttemptDirectory } from "../attempt/attempt-directory.js";
+import type { AttemptDirectory } from "../attempt/attempt-directory.js";
 import type { MetricsSource } from "../journal/records.js";
-import { sizeOnDisk } from "./checkpoint-files.js";
+import type { Artifact } from "../place/place.js";
 import { readFrom } from "./file-reader.js";
 import { METRICS_LINE_LIMIT, packPoints, parseMetricsLine, type MetricsLine } from "./metrics-lines.js";
 import type { Publisher, Telemetry } from "./publisher.js";
@@ -23,11 +23,14 @@ export interface MetricsTailer {
 }
 
 export function createMetricsTailer(options: {
-  directory: AttemptDirectory; redactor: Redactor; source: MetricsSource | null; publisher: Publisher; totalSteps: number | null;
+  directory: AttemptDirectory;
+  /** What a reported path names; null when it is no file or folder of the attempt's. */
+  artifact: (path: string) => Promise<Artifact | null>;
+  redactor: Redactor; source: MetricsSource | null; publisher: Publisher; totalSteps: number | null;
   /** Says something in the attempt's log. */
   notice: (text: string) => void;
 }): MetricsTailer {
-  const { directory, redactor, publisher, notice } = options;
+  const { directory, artifact, redactor, publisher, notice } = options;
   let source: MetricsSource = options.source ?? { offset: 0, lines: 0, badLines: 0, lastStep: null, totalSteps: options.totalSteps };
   let progressAt = Number.NEGATIVE_INFINITY;
   let progressOwed = false;
@@ -44,17 +47,18 @@ export function createMetricsTailer(options: {
     source = { ...source, badLines: source.badLines + 1 };
   };
   const checkpointReport = async (line: MetricsLine): Promise<Telemetry[]> => {
-    const path = realPathInside(directory.root, directory.output, line.checkpoint as string);
-    if (path === null) {
+    const found = await artifact(line.checkpoint as string);
+    if (found === null) {
       leaveOut(`the checkpoint ${JSON.stringify(line.checkpoint?.slice(0, 300))} does not exist inside TRAINYARD_OUTPUT_DIR`);
       return [];
     }
+    const { path, sizeBytes } = found;
     if (redactor.redact(path) !== path) { // M3
       leaveOut("the checkpoint's path holds the value of a secret; give it another name");
       return [];
     }
     appendFileSync(directory.checkpointsFile, `${JSON.stringify(path)}\n`, { mode: 0o600 });
-    return [{ type: "checkpoint", step: line.step, path, sizeBytes: await sizeOnDisk(path).catch(() => null) }];
+    return [{ type: "checkpoint", step: line.step, path, sizeBytes }];
   };
   /** Takes the whole lines of `bytes`; returns how many bytes that was. */
   const take = async (bytes: Buffer, ended: boolean): Promise<number> => {

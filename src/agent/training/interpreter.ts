@@ -5,6 +5,7 @@ import { DEFAULT_VERL, type TrainParams } from "../../domain/training/train-para
 import { simulatedPython } from "../../simulation/stand-in.js";
 import { releaseFor, type Release } from "../../verl/releases.js";
 import { failed, NeverStarted } from "../attempt/program-role.js";
+import type { Place } from "../place/place.js";
 import { packageConflict, probePython, type PythonFacts } from "../host/python-probe.js";
 
 export interface Interpreter {
@@ -19,12 +20,12 @@ export interface Interpreter {
 const PROBE_MS = 60_000;
 
 /** For a train stage. Throws NeverStarted naming what is missing. */
-export async function trainInterpreter(params: TrainParams, program: string, environment: Readonly<Record<string, string>>, say: (text: string) => void): Promise<Interpreter> {
+export async function trainInterpreter(place: Place, params: TrainParams, program: string, environment: Readonly<Record<string, string>>, say: (text: string) => void): Promise<Interpreter> {
   if (params.simulate) {
     say("simulated: a stand-in that follows the trainer's contract runs in its place, and trains nothing");
     return standIn(params.verl ?? DEFAULT_VERL);
   }
-  const facts = await askInterpreter(program, environment);
+  const facts = await askInterpreter(place, program, environment);
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const conflict = packageConflict(facts);
   if (conflict !== null && trainer !== "trl-dpo") throw lacking(conflict, "Correct that environment, or name another interpreter in params.python.");
@@ -36,8 +37,8 @@ export async function trainInterpreter(params: TrainParams, program: string, env
 }
 
 /** For merging what this trainer saved: words that start it. Throws NeverStarted. */
-export async function mergeInterpreter(program: string, trainer: "verl" | "trl", environment: Readonly<Record<string, string>>, say: (text: string) => void): Promise<readonly string[]> {
-  const facts = await askInterpreter(program, environment);
+export async function mergeInterpreter(place: Place, program: string, trainer: "verl" | "trl", environment: Readonly<Record<string, string>>, say: (text: string) => void): Promise<readonly string[]> {
+  const facts = await askInterpreter(place, program, environment);
   const missing = (trainer === "verl" ? (["verl", "transformers"] as const) : (["transformers"] as const)).filter((name) => facts[name] === null);
   if (missing.length > 0) throw lacking(`${facts.pythonPath} on this host has no ${missing.join(" and no ")}, which merging needs.`, `Install ${missing.join(", ")} there, or name an interpreter that has it in params.python.`);
   if (trainer === "verl") releaseOf(facts, say);
@@ -50,8 +51,8 @@ function standIn(version: string): Interpreter {
   return { python: simulatedPython(release.release), facts: null, release };
 }
 
-async function askInterpreter(program: string, environment: Readonly<Record<string, string>>): Promise<PythonFacts> {
-  const facts = await probePython(program, environment, PROBE_MS);
+async function askInterpreter(place: Place, program: string, environment: Readonly<Record<string, string>>): Promise<PythonFacts> {
+  const facts = await probePython(place, program, environment, PROBE_MS);
   if (facts === "silent") throw new NeverStarted(failed("INTERNAL", `${program} on this host did not say within ${PROBE_MS / 1_000} s what it has installed.`, "Look at the disk that it lies on, then retry."));
   if (facts === null) throw new NeverStarted(failed("COMMAND_NOT_FOUND", `There is no Python interpreter ${JSON.stringify(program)} on this host that answers.`, "Give its path in params.python, or in TRAINYARD_AGENT_PYTHON of the agent."));
   return facts;

@@ -25,7 +25,7 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
 
   return {
     phases: ["merge"], apart: false, graceMs: 30_000, secrets: environment.secrets,
-    async next(ended, status, { directory, redactor, environmentWith, say }) {
+    async next(ended, status, { directory, place, redactor, environmentWith, say }) {
       const model = join(directory.output, "model");
       if (ended === null) {
         const checkpoint = params.checkpoint.replace(/\/+$/, "");
@@ -35,7 +35,7 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
         const training = noteOf(checkpoint);
         const trainer = training?.trainer === "trl-dpo" ? "trl" : "verl";
         const simulated = training?.simulated ?? false;
-        const python = simulated ? training!.python : await mergeInterpreter(params.python ?? host.python, trainer, environmentWith({}), say);
+        const python = simulated ? training!.python : await mergeInterpreter(place, params.python ?? host.python, trainer, environmentWith({}), say);
         const { backend, lora } = params;
         return { run: running(exportCommand({ python, checkpoint, backend, lora, trainer, loraAlpha: training?.loraAlpha ?? null, base: trainer === "trl" ? training!.model : null, simulated }, model)), phase: 0 };
       }

@@ -52,7 +52,7 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
   const environment = context.environmentWith(stageVariables);
   const meeting = assignment.members.length > 1 ? meetingOf(assignment, host) : null;
   if (meeting !== null && trainer === "trl-dpo") throw new NeverStarted(failed("INVALID_INPUT", "dpo trains on one node.", "Set resources.nodes to 1."));
-  const interpreter = await trainInterpreter(params, params.python ?? host.python, environment, say);
+  const interpreter = await trainInterpreter(context.place, params, params.python ?? host.python, environment, say);
   const data = await findData(params, host, { owner: assignment.attemptId, signal, say });
   const local: TrainParams = { ...params, trainFiles: [...data.trainFiles], ...(data.valFiles.length === 0 ? {} : { valFiles: [...data.valFiles] }) };
   const model = params.simulate ? { facts: null, size: null } : findModels(local, environment);

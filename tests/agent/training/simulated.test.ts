@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished, expect, test } from "vitest";
 import { temporaryFolderPath } from "../../../src/agent/training/temporary-folder.js";
-import { readProcessTable } from "../../../src/agent/host/process-table.js";
+import { readProcessTable } from "../../../src/agent/place/process-table.js";
 import { agentDirectory, startAgentProcess } from "../../support/agents.js";
 import { assign, startPeer, stop, type Peer } from "../../support/control-plane-peer.js";
 import { startTrainingWorld, trainAssignment, trainingFolder, trainingInputs } from "./training-world.js";

@@ -1,4 +1,4 @@
-// The GPUs of this host, as nvidia-smi tells them. No program of that name: no GPUs. A failing program: no GPUs, and the reason is kept for whoever asks.
+// The GPUs of a host, as nvidia-smi tells them. No program of that name: no GPUs. A failing program: no GPUs, and the reason is kept for whoever asks.
 //   G1. A process on a GPU that belongs to no attempt of ours is a stranger: that GPU is not given to an attempt.
 //   G2. A GPU that the driver calls lost or in need of a reset is left out, and said; one that merely keeps a number to itself is not.
 
@@ -19,18 +19,42 @@ export interface GpuInventory {
   readonly problem: string | null;
 }
 
-/** Asks nvidia-smi. `isOurs` tells whether a pid belongs to an attempt. Never throws. */
-export async function queryGpus(program: string, isOurs: (pid: number) => boolean): Promise<GpuInventory> {
-  const listed = await ask(program, [`--query-gpu=${GPU_FIELDS.join(",")}`, "--format=csv,noheader,nounits"]);
+/** What nvidia-smi says, on whichever machine. */
+export interface NvidiaAnswers {
+  /** Of `--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu --format=csv,noheader,nounits`. */
+  readonly listed: NvidiaAnswer;
+  /** Of `--query-compute-apps=pid,gpu_uuid --format=csv,noheader`; asked for when there are GPUs. */
+  processes(): Promise<NvidiaAnswer>;
+  /** Of that machine. */
+  readonly memoryMiB: number;
+}
+export type NvidiaAnswer = { readonly kind: "answered"; readonly text: string } | { readonly kind: "absent" } | { readonly kind: "failed"; readonly reason: string };
+/** Asks it. Never rejects. */
+export type AskNvidia = () => Promise<NvidiaAnswers>;
+
+/** The nvidia-smi of this machine. `program`: a path, or a name on PATH. */
+export function askNvidiaSmi(program: string): AskNvidia {
+  return async () => ({
+    listed: await ask(program, [`--query-gpu=${GPU_FIELDS.join(",")}`, "--format=csv,noheader,nounits"]),
+    processes: () => ask(program, ["--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader"]),
+    memoryMiB: Math.floor(totalmem() / 2 ** 20),
+  });
+}
+
+/** Makes an inventory of the answers. `ours` tells which of the processes belong to attempts. Never throws. */
+export async function queryGpus(askNvidia: AskNvidia, ours: (pids: readonly number[]) => Promise<ReadonlySet<number>>): Promise<GpuInventory> {
+  const { listed, processes: askProcesses, memoryMiB } = await askNvidia();
   if (listed.kind === "absent") return { gpus: [], strangers: new Map(), problem: null };
   if (listed.kind === "failed") return { gpus: [], strangers: new Map(), problem: listed.reason };
-  const { gpus, unusable } = parseGpus(listed.text, Math.floor(totalmem() / 2 ** 20));
+  const { gpus, unusable } = parseGpus(listed.text, memoryMiB);
   if (gpus.length === 0) return { gpus, strangers: new Map(), problem: listed.text.trim() === "" ? null : `nvidia-smi answered: ${listed.text.trim().slice(0, 300)}` };
-  const processes = await ask(program, ["--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader"]);
+  const processes = await askProcesses();
   const strangers = new Map<number, number[]>();
-  for (const { pid, gpuUuid } of processes.kind === "answered" ? parseGpuProcesses(processes.text) : []) {
+  const running = processes.kind === "answered" ? parseGpuProcesses(processes.text) : [];
+  const known = running.length === 0 ? new Set<number>() : await ours(running.map(({ pid }) => pid));
+  for (const { pid, gpuUuid } of running) {
     const gpu = gpus.find(({ uuid }) => uuid === gpuUuid);
-    if (gpu !== undefined && !isOurs(pid)) strangers.set(gpu.index, [...(strangers.get(gpu.index) ?? []), pid]);
+    if (gpu !== undefined && !known.has(pid)) strangers.set(gpu.index, [...(strangers.get(gpu.index) ?? []), pid]);
   }
   return { gpus: gpus.map((gpu) => ({ ...gpu, strangers: strangers.get(gpu.index)?.length ?? 0 })), strangers, problem: unusable.length === 0 ? null : unusable.join("; ").slice(0, 500) };
 }
@@ -85,9 +109,7 @@ function count(field: string | undefined): number | null {
   return field !== undefined && /^\d+$/.test(field) ? Number(field) : null;
 }
 
-type Answer = { kind: "answered"; text: string } | { kind: "absent" } | { kind: "failed"; reason: string };
-
-function ask(program: string, args: readonly string[]): Promise<Answer> {
+function ask(program: string, args: readonly string[]): Promise<NvidiaAnswer> {
   return new Promise((resolve) => {
     execFile(program, args, { timeout: QUERY_TIMEOUT_MS, killSignal: "SIGKILL", maxBuffer: 1024 * 1024 }, (error, stdout, stderr) => {
       if (error === null) return resolve({ kind: "answered", text: stdout });

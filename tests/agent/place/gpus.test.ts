@@ -3,12 +3,15 @@
 import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, inject, test } from "vitest";
-import { createGpuKeeper } from "../../../src/agent/host/gpu-keeper.js";
-import { parseGpuProcesses, parseGpus, queryGpus } from "../../../src/agent/host/gpus.js";
+import { createGpuKeeper } from "../../../src/agent/place/gpu-keeper.js";
+import { askNvidiaSmi, parseGpuProcesses, parseGpus, queryGpus } from "../../../src/agent/place/gpus.js";
 import { csv, fromXml, GPU_COLUMNS, PROCESS_COLUMNS, readCapture, sections } from "./captures.js";
 
 const HOST_MIB = 124_610;
 const EIGHT = Array.from({ length: 8 }, (_, i) => `${i}, GPU-5a5f7a1e-7d0a-4c2b-9f61-00000000000${i}, NVIDIA H100 80GB HBM3, 81559, ${i === 3 ? 40123 : 4}, ${i === 3 ? 97 : 0}`).join("\n");
+
+const nobody = async (): Promise<ReadonlySet<number>> => new Set();
+const only = (mine: number) => async (pids: readonly number[]): Promise<ReadonlySet<number>> => new Set(pids.filter((pid) => pid === mine));
 
 function smi(gpus: string, processes: string, exit = 0): string {
   const file = join(mkdtempSync(join(inject("runFolder"), "smi-")), "nvidia-smi");
@@ -82,14 +85,14 @@ describe("parsing what was written by hand, in the documented form", () => {
 
 describe("asking", () => {
   test("no program of that name: no GPUs and no problem", async () => {
-    expect(await queryGpus("/nonexistent/nvidia-smi", () => false)).toEqual({ gpus: [], strangers: new Map(), problem: null });
+    expect(await queryGpus(askNvidiaSmi("/nonexistent/nvidia-smi"), nobody)).toEqual({ gpus: [], strangers: new Map(), problem: null });
   });
   test("a program that fails: no GPUs, and its words", async () => {
-    expect(await queryGpus(smi("Failed to initialize NVML: Driver/library version mismatch", "", 18), () => false)).toMatchObject({ gpus: [], problem: expect.stringContaining("Driver/library version mismatch") });
+    expect(await queryGpus(askNvidiaSmi(smi("Failed to initialize NVML: Driver/library version mismatch", "", 18)), nobody)).toMatchObject({ gpus: [], problem: expect.stringContaining("Driver/library version mismatch") });
   });
   test("real `nvidia-smi -q -x` of four GPUs, turned into our two answers: strangers are counted on the GPUs that they run on (k80-x4.xml)", async () => {
     const { gpus, processes } = fromXml(readCapture("k80-x4.xml"));
-    const told = await queryGpus(smi(gpus.trimEnd(), processes.trimEnd()), (pid) => pid === 58_642);
+    const told = await queryGpus(askNvidiaSmi(smi(gpus.trimEnd(), processes.trimEnd())), only(58_642));
     expect(told.problem).toBeNull();
     expect(told.gpus.map((gpu) => [gpu.index, gpu.uuid, gpu.memoryTotalMiB, gpu.memoryUsedMiB, gpu.utilizationPercent, gpu.strangers])).toEqual([
       [0, "GPU-c3b26f7a-8dcb-619c-fa1b-8029265a4db0", 11_441, 587, 99, 1], [1, "GPU-b01b80eb-0f18-1df0-cf88-0725bd90f1e1", 11_441, 587, 99, 0],
@@ -98,13 +101,13 @@ describe("asking", () => {
     expect([...told.strangers]).toEqual([[0, [58_813]]]);
   });
   test("a GPU in need of a reset is refused with the driver's word", async () => {
-    const keeper = createGpuKeeper(smi("0, GPU-a, NVIDIA H100, 81559, 0, [GPU requires reset]\n1, GPU-b, NVIDIA H100, 81559, 0, 0", ""), () => false);
+    const keeper = createGpuKeeper(askNvidiaSmi(smi("0, GPU-a, NVIDIA H100, 81559, 0, [GPU requires reset]\n1, GPU-b, NVIDIA H100, 81559, 0, 0", "")), nobody);
     expect((await keeper.report()).map(({ index }) => index)).toEqual([1]);
     expect(await keeper.taken([0])).toMatch(/GPU 0 is not there: GPU 0 \(NVIDIA H100\) is left out: nvidia-smi says \[GPU requires reset\]/);
   });
   test("a stranger's process is counted, ours is not, and a GPU held by a stranger is said", async () => {
     const program = smi(EIGHT, "111, GPU-5a5f7a1e-7d0a-4c2b-9f61-000000000003\n222, GPU-5a5f7a1e-7d0a-4c2b-9f61-000000000004");
-    const keeper = createGpuKeeper(program, (pid) => pid === 222);
+    const keeper = createGpuKeeper(askNvidiaSmi(program), only(222));
     expect((await keeper.report()).map((gpu) => gpu.strangers)).toEqual([0, 0, 0, 1, 0, 0, 0, 0]);
     expect(await keeper.taken([4, 5])).toBeNull();
     expect(await keeper.taken([3])).toMatch(/GPU 3 is held by process 111/);

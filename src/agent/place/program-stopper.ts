@@ -5,6 +5,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { isAlive, type ProcessIdentity } from "../../process-identity.js";
+import type { ProgramTarget } from "./place.js";
 import { programMembers, signalProcess, type ProcessRow } from "./process-table.js";
 
 /** Interval of looking whether the members are gone, in milliseconds. */
@@ -14,18 +15,8 @@ const LINGER_MS = 10_000;
 /** Longest time we insist after KILL, in milliseconds: a process in an uninterruptible wait ends when its device lets it. */
 const INSIST_MS = 10_000;
 
-export interface StopTarget {
-  readonly launcher: ProcessIdentity;
-  /** NAME=value in the environment of all that belongs to it. */
-  readonly mark: string;
-  /** E3: for the program itself, which is the launcher's child. */
-  readonly first?: NodeJS.Signals | null;
-  /** Members that were seen earlier. */
-  readonly known?: readonly ProcessIdentity[];
-}
-
 /** Resolves with the processes that could not be ended, normally none. */
-export async function stopProgram(target: StopTarget, graceMs: number): Promise<ProcessIdentity[]> {
+export async function stopProgram(target: ProgramTarget, graceMs: number): Promise<ProcessIdentity[]> {
   let members: ProcessRow[] = programMembers(target.launcher, target.mark, target.known); // E1
   const first = target.first ?? null;
   const main = first === null ? [] : members.filter(({ parent }) => parent === target.launcher.pid);

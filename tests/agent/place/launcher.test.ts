@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { findProgram } from "../../../src/agent/attempt/launcher.js";
+import { findProgram } from "../../../src/agent/place/launcher.js";
 
 let folder: string;
 beforeAll(() => {

@@ -1,26 +1,19 @@
-// Knows the GPUs of this host without asking nvidia-smi more often than needed.
+// Knows the GPUs of a host without asking nvidia-smi more often than needed.
 
-import type { GpuReport } from "../../protocol/messages.js";
-import { queryGpus, type GpuInventory } from "./gpus.js";
+import { queryGpus, type AskNvidia, type GpuInventory } from "./gpus.js";
+import type { PlaceGpus } from "./place.js";
 
 /** Age at which an answer is asked for again, in milliseconds: with GPUs, and on a host that had none. */
 const KEPT_MS = 8_000;
 const KEPT_NONE_MS = 600_000;
 
-export interface GpuKeeper {
-  /** What is known, renewed in the background when it is old. The first call waits. */
-  report(): Promise<readonly GpuReport[]>;
-  hostHasGpus(): boolean;
-  /** Asks now. Processes of strangers on these GPUs, in words; null when all are there and free. */
-  taken(indices: readonly number[]): Promise<string | null>;
-}
-
-export function createGpuKeeper(program: string, isOurs: (pid: number) => boolean): GpuKeeper {
+/** `ours`: which of these processes belong to attempts. */
+export function createGpuKeeper(askNvidia: AskNvidia, ours: (pids: readonly number[]) => Promise<ReadonlySet<number>>): PlaceGpus {
   let known: GpuInventory | null = null;
   let askedAt = Number.NEGATIVE_INFINITY;
   let asking: Promise<GpuInventory> | null = null;
   const ask = (): Promise<GpuInventory> => {
-    asking ??= queryGpus(program, isOurs).then((inventory) => {
+    asking ??= queryGpus(askNvidia, ours).then((inventory) => {
       known = inventory;
       askedAt = performance.now();
       asking = null;

@@ -9,9 +9,10 @@ import { spawn } from "node:child_process";
 import { accessSync, closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
 import { identifyProcess, pidRealm } from "../../process-identity.js";
-import { commandLineOf } from "../host/process-table.js";
+import { commandLineOf } from "./process-table.js";
 import type { ProgramIdentity } from "../journal/records.js";
-import type { AttemptDirectory } from "./attempt-directory.js";
+import type { AttemptDirectory } from "../attempt/attempt-directory.js";
+import { LaunchError } from "./place.js";
 
 /**
  * $1 launch file, $2 exit file, then the program (absolute) and its arguments. TERM and INT reach the whole group; the launcher takes note and goes on
@@ -32,15 +33,6 @@ const EXIT_FILE_ROOM = `${" ".repeat(62)}\n`;
 /** How long a launch file may stay half written, in milliseconds. */
 const HALF_WRITTEN_MS = 2_000;
 
-/** Why a program could not even be started. */
-export class LaunchError extends Error {
-  readonly code: "COMMAND_NOT_FOUND" | "PERMISSION_DENIED" | "FILE_NOT_FOUND" | "INTERNAL" | "DISK_FULL";
-  constructor(code: LaunchError["code"], message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 export interface Launched {
   /** The launcher, leader of the program's session. When another launcher of this attempt was first (L2) it ends at once and the launch file names the other. */
   readonly pid: number;
@@ -50,7 +42,7 @@ export interface Launched {
 
 /** Starts the launcher. `outputs`: the files of standard output and error, which may be one. Throws LaunchError. */
 export async function launch(options: {
-  argv: readonly string[]; environment: Readonly<Record<string, string>>; workingDirectory: string; directory: AttemptDirectory; outputs?: { readonly stdout: string; readonly stderr: string };
+  argv: readonly string[]; environment: Readonly<Record<string, string>>; workingDirectory: string; directory: AttemptDirectory; outputs: { readonly stdout: string; readonly stderr: string };
 }): Promise<Launched> {
   const { directory, environment, workingDirectory } = options;
   if (kindOf(workingDirectory) !== "directory") {
@@ -58,11 +50,10 @@ export async function launch(options: {
   }
   const [name, ...rest] = options.argv;
   const program = findProgram(name ?? "", environment["PATH"], workingDirectory);
-  const outputs = options.outputs ?? { stdout: directory.logFile, stderr: directory.logFile };
   const opened: number[] = [];
   try {
     writeFileSync(directory.exitFile, EXIT_FILE_ROOM, { mode: 0o600, flag: "a" });
-    for (const file of [outputs.stdout, outputs.stderr]) opened.push(openSync(file, "a", 0o600));
+    for (const file of [options.outputs.stdout, options.outputs.stderr]) opened.push(openSync(file, "a", 0o600));
   } catch (error) {
     for (const handle of opened) closeSync(handle);
     throw new LaunchError((error as NodeJS.ErrnoException).code === "ENOSPC" ? "DISK_FULL" : "INTERNAL", `The attempt's directory cannot be written: ${(error as Error).message}`);
@@ -90,6 +81,11 @@ export async function launch(options: {
 /** Whether a launcher of this attempt has begun. */
 export function hasLaunched(directory: AttemptDirectory): boolean {
   return statSync(directory.launchFile, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Whether a launcher has begun and could not say who it is. */
+export function isSpeechless(directory: AttemptDirectory): boolean {
+  return statSync(directory.launchFile, { throwIfNoEntry: false })?.size === 0;
 }
 
 /** Who the attempt's launcher is, once it has said so; null when nobody is known. On systems without /proc the start time is asked for while it lives. */
