@@ -173,6 +173,11 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   SSH_DIRECTORY_REFUSED: { meaning: "The working directory on the host cannot be made or written.", action: "Give the user the right to it, or name another one." },
   SSH_DISK_FULL: { meaning: "The disk of the host's working directory is full.", action: "Free space there, or name a directory on a larger disk." },
   SSH_HELPER_FAILED: { meaning: "The helper on the host did not start, or answered something that is none of its words.", action: "Read the message: often a login script of that user writes to standard output, or ends the shell." },
+  SSH_FILE_MISSING: { meaning: "A file or folder that should be read on the SSH host is not there.", action: "It may have been tidied up. Look at the host, and whether the path is right." },
+  SSH_FILE_CHANGED: { meaning: "A file on the SSH host changed while it was fetched.", action: "Fetch it when whoever writes it has finished." },
+  SSH_FILE_CORRUPT: { meaning: "What arrived is not what was sent, twice: its sha256 differs. Nothing of it was left visible.", action: "Check disk and memory of both machines, then try again." },
+  SSH_LOCAL_FILE: { meaning: "A file on this side cannot be read or written, or is not the one that was registered.", action: "Do what the message says, then try again." },
+  SSH_TRANSFER_FAILED: { meaning: "The SFTP server on the host refused to go on, without a reason that can be found.", action: "Read its log on the host, and look at disk and quota there; then try again." },
 
   AGENT_TOKEN_MISSING: { meaning: "The agent was started without a token, or its token file cannot be read.", action: "Make one with `trainyard token create --role agent` and set TRAINYARD_AGENT_TOKEN_FILE." },
   AGENT_DIRECTORY_IN_USE: { meaning: "Another living agent uses the same directory.", action: "Stop that one, or give this one a directory of its own (TRAINYARD_AGENT_DIR)." },

@@ -6,6 +6,8 @@
 //   R5. It ends with its connection, or when nothing was heard for SILENCE seconds: what is left of a broken connection never lingers.
 //   R6. Files are looked at LOOK times a second by stat; bytes are read and sent only when there are new ones, a piece per file and round.
 
+import { HELPER_STORE } from "./helper-store.js";
+
 /** The same text as the local launcher's (src/agent/place/launcher.ts): what it writes is read by the same code. */
 export const REMOTE_LAUNCHER = `
 launch=$1; exit=$2; shift 2
@@ -21,7 +23,7 @@ printf '{"status":%s}\\n' "$?" 1<> "$exit"
 
 /** What the helper is asked to run at its start is this much text; its sha256 names the file. */
 export const HELPER_PROGRAM = String.raw`# Trainyard's helper on an SSH host. Installed and removed with the working directory; it ends with its connection.
-import base64, errno, json, os, select, signal, subprocess, sys, threading, time
+import base64, errno, fcntl, hashlib, json, os, re, select, shutil, signal, subprocess, sys, threading, time
 
 LAUNCHER = ${JSON.stringify(REMOTE_LAUNCHER)}
 EXIT_ROOM = b" " * 62 + b"\n"
@@ -298,6 +300,9 @@ def gpus(program):
     return {"gpus": listed, "processes": ask("--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader") if listed["status"] == 0 else None}
 
 
+# -- files that are brought --
+${HELPER_STORE}
+
 def answer(request):
     op = request["op"]
     if op == "ping":
@@ -327,6 +332,8 @@ def answer(request):
         with tails_lock:
             tails.pop(request["key"], None)
         return {}
+    if op in STORE:
+        return STORE[op](request)
     raise Refused("INTERNAL", "the helper knows no operation %s" % json.dumps(op))
 
 
@@ -354,7 +361,7 @@ def main():
         while b"\n" in pending:
             line, pending = pending.split(b"\n", 1)
             request = json.loads(line.decode())
-            if request["op"] in ("stop", "gpus", "members", "list"):
+            if request["op"] in ("stop", "gpus", "members", "list", "digest", "keep", "probe", "unclaim", "discard", "sweep"):
                 threading.Thread(target=serve, args=(request,), daemon=True).start()
             else:
                 serve(request)

@@ -15,10 +15,14 @@ const LONGEST_MS = 30_000;
 const STUBBORN_MS = 60_000;
 
 export interface HostLink {
+  /** The host as the user calls it. */
+  readonly name: string;
   /** The helper, as soon as there is one. Rejects with the error of L3, when the link is closed, or when the signal aborts first. */
   helper(signal?: AbortSignal): Promise<RemoteHelper>;
   /** Calls `use` with the helper there is and with each that follows (L4). Returns how to end that. */
   each(use: (helper: RemoteHelper) => void): () => void;
+  /** One more connection, for bulk that must not stand in the helper's way; the caller ends it. Tried once. Throws SshError. */
+  connect(signal?: AbortSignal): Promise<HostConnection>;
   /** What stands in the way now; null while it is up, or before the first try. */
   trouble(): Error | null;
   /** Ends connection and helper; programs on the host go on. May be called twice. */
@@ -91,8 +95,16 @@ export function openHostLink(options: HostLinkOptions): HostLink {
     }
   };
   void run().catch(end);
+  const close = (error: Error): void => {
+    if (closing.signal.aborted) return;
+    closing.abort();
+    current?.end();
+    connection?.end();
+    end(error);
+  };
 
   return {
+    name,
     helper(signal) {
       if (over !== null) return Promise.reject(over);
       if (current !== null) return Promise.resolve(current);
@@ -110,13 +122,19 @@ export function openHostLink(options: HostLinkOptions): HostLink {
       if (current !== null) use(current);
       return () => void users.delete(use);
     },
-    trouble: () => trouble,
-    close() {
-      if (closing.signal.aborted) return;
-      closing.abort();
-      current?.end();
-      connection?.end();
-      end(new SshError("SSH_CONNECTION_LOST", name, "the link was closed."));
+    async connect(signal) {
+      if (over !== null) throw over;
+      try {
+        return await connectHost(await options.access(), signal === undefined ? {} : { signal });
+      } catch (error) {
+        if (error instanceof SshError && error.code === "SSH_HOST_KEY_CHANGED") { // L3
+          options.alarmed?.(error);
+          close(error);
+        }
+        throw error;
+      }
     },
+    trouble: () => trouble,
+    close: () => close(new SshError("SSH_CONNECTION_LOST", name, "the link was closed.")),
   };
 }

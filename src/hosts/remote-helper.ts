@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import type { HostConnection } from "./connection.js";
 import { HELPER_BOOTSTRAP, HELPER_PROGRAM } from "./helper-program.js";
 import { shellWord } from "./remote-path.js";
+import { remoteStore, type RemoteStore } from "./remote-store.js";
 import { SshError, type SshErrorCode } from "./ssh-error.js";
 
 const SOURCE = Buffer.from(HELPER_PROGRAM);
@@ -89,6 +90,8 @@ export interface RemoteHelper {
   read(path: string, offset: number, length: number): Promise<{ readonly bytes: Buffer; readonly size: number }>;
   /** Follows a file from an offset. Returns how to end it. A file that is not there yet is waited for; a link is never followed. */
   tail(path: string, offset: number, listener: TailListener): () => void;
+  /** For files that are brought or fetched. */
+  readonly store: RemoteStore;
   /** Resolves when it is over, with the reason; null when we ended it. */
   readonly closed: Promise<Error | null>;
   end(): void;
@@ -203,6 +206,7 @@ export async function startHelper(connection: HostConnection, options: { readonl
           if (tails.delete(key)) void ask("untail", { key }).catch(() => undefined);
         };
       },
+      store: remoteStore(ask),
       end: () => finish(null),
     });
 
