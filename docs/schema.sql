@@ -213,6 +213,7 @@ CREATE TABLE evaluations (
   created_at timestamp with time zone NOT NULL,
   intervals jsonb DEFAULT '{}'::jsonb NOT NULL,
   errors bigint,
+  simulated boolean DEFAULT false NOT NULL,
   CONSTRAINT evaluations_pkey PRIMARY KEY (id),
   CONSTRAINT evaluations_attempt_id_key UNIQUE (attempt_id),
   CONSTRAINT evaluations_checkpoint_id_fkey FOREIGN KEY (checkpoint_id) REFERENCES checkpoints(id) ON DELETE SET NULL,

@@ -47,7 +47,7 @@ export async function deleteWebhook(trx: Kysely<Database>, id: string): Promise<
 export async function enterTest(trx: Kysely<Database>, id: string, by: string, now: Date): Promise<DeliveryId> {
   const known = isId("whk", id) ? await trx.selectFrom("webhooks").select("id").where("id", "=", id as WebhookId).forShare().executeTakeFirst() : undefined;
   if (known === undefined) throw new NotFoundError("webhook", id);
-  const notice: Notice = { key: newId("dlv"), event: "test", at: now.getTime(), pipelineId: null, stageId: null, title: "Trainyard can reach this webhook", text: `A test asked for by ${by}.`, tone: "NEUTRAL", details: {} };
+  const notice: Notice = { key: newId("dlv"), event: "test", at: now.getTime(), pipelineId: null, stageId: null, title: "Trainyard can reach this webhook", text: `A test asked for by ${by}.`, tone: "NEUTRAL", simulated: false, details: {} };
   return enterFor(trx, id as WebhookId, notice, now);
 }
 

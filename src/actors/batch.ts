@@ -14,6 +14,7 @@ import type { PipelineCommand } from "../domain/pipeline/commands.js";
 import { decideAndEvolve } from "../domain/pipeline/decide.js";
 import { findStage, liveAttempt, type Failure, type MemberOutcome, type PipelineState } from "../domain/pipeline/state.js";
 import { noticeOf, type Notice } from "../domain/webhooks/notice.js";
+import { simulatedIn } from "../domain/pipeline/simulated.js";
 import type { RefusedLease, Report, ReportsAccepted } from "../protocol/messages.js";
 import type { Committed } from "./control-plane.js";
 import { watchHealth, type WatchedItem } from "./health-watch.js";
@@ -251,7 +252,7 @@ export class Batch implements BatchTransaction {
     if (watched.length > 0) await this.client.query({ name: "sign-of-life", text: "update assignments set active_at = now() where attempt_id = any($1::text[]) and silence_limit_seconds is not null", values: [[...new Set(watched)]] });
     for (const { state, stage, attemptId } of this.#evaluations) {
       const found = findStage(state, stage)!;
-      if (found.stage.status === "COMPLETED") await recordEvaluation(this.client, { stageId: found.stage.id, pipelineId: state.id, attemptId, params: found.spec.params, outputs: found.stage.outputs, resolve: state, now: new Date(this.at) });
+      if (found.stage.status === "COMPLETED") await recordEvaluation(this.client, { stageId: found.stage.id, pipelineId: state.id, attemptId, params: found.spec.params, outputs: found.stage.outputs, simulated: simulatedIn(state).has(stage), resolve: state, now: new Date(this.at) });
     }
     await enterNotices(this.client, this.#notices(), new Date(this.at));
     const batch = this.ledger.toAppend();
@@ -262,9 +263,11 @@ export class Batch implements BatchTransaction {
   /** What webhooks are to tell of this batch. */
   #notices(): Notice[] {
     return this.ledger.events.flatMap(({ pipelineId, seq, event }) => {
-      const state = "stage" in event ? this.ledger.states.get(pipelineId)! : null;
-      const notice = noticeOf(event, { pipelineId, seq, stageId: state === null || !("stage" in event) ? null : findStage(state, event.stage)!.stage.id });
-      return notice === null ? [] : [notice];
+      const state = this.ledger.states.get(pipelineId)!;
+      const notice = noticeOf(event, { pipelineId, seq, stageId: "stage" in event ? findStage(state, event.stage)!.stage.id : null });
+      if (notice === null) return [];
+      const simulated = simulatedIn(state);
+      return [{ ...notice, simulated: "stage" in event && event.type !== "StageWaitingApproval" ? simulated.has(event.stage) : simulated.size > 0 }];
     });
   }
 

@@ -19,7 +19,7 @@ import { mergeRole } from "./training/merge-role.js";
 import { trainingRole } from "./training/training-role.js";
 
 /** What this agent can run (capabilityOf). */
-export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "cleanup", "preprocess", "train:simulate", "python"] as const;
+export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "cleanup", "preprocess", "train:simulate", "merge:simulate", "evaluate:simulate", "python"] as const;
 
 export interface Attempts {
   /** Runs a held attempt, or goes on with it. */

@@ -83,7 +83,7 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .option("-d, --detach", "return as soon as it is stored (the default elsewhere)")
     .option("--dry-run", "check it on the server and store nothing")
     .addOption(new Option("--set <path=value>", "change the specification, e.g. stages.train.params.learningRate=1e-5; repeatable").argParser(collect))
-    .option("--simulate", "run a stand-in that trains nothing in all train stages: no GPU is asked for, and every number is invented")
+    .option("--simulate", "run a stand-in that trains nothing in all train stages, and in the merge and evaluate stages of their models: no GPU is asked for, and every number is invented")
     .option("--request-id <id>", "submitting again with the same id gives the same pipeline (default: a new one)")
     .addOption(new Option("--timeout <duration>", "with --watch: give up watching after this, e.g. 90s, 10m, 2h").argParser(timeSpan))
     .action(runs(() => import("./commands/submit.js")));

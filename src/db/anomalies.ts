@@ -48,9 +48,11 @@ export async function insertAnomalies(client: pg.ClientBase, judged: readonly Ju
       judged.map((one) => one.action), judged.map((one) => one.would), judged.map((one) => one.reason), now,
     ],
   });
+  const { rows } = await client.query<{ stage_id: StageId }>({ name: "simulated-jobs", text: "select stage_id from training_jobs where simulated and stage_id = any($1::text[])", values: [judged.map((one) => one.stageId)] });
+  const simulated = new Set(rows.map((row) => row.stage_id));
   await enterNotices(client, judged.map(({ stageId, pipelineId, attempt, anomaly, action }): Notice => ({
     key: `${stageId}:${anomaly.key}`, event: "anomaly", at: now.getTime(), pipelineId, stageId, title: `shows an anomaly: ${anomaly.kind}${action === "NOTIFIED" ? "" : ` (${action === "STOPPED" ? "stopped" : "taken back to a checkpoint"})`}`,
-    text: shortText(`${anomaly.message} ${anomaly.suggestion}`), tone: "BAD", details: { kind: anomaly.kind, severity: anomaly.severity, step: anomaly.step, metric: anomaly.metric, attempt, action },
+    text: shortText(`${anomaly.message} ${anomaly.suggestion}`), tone: "BAD", simulated: simulated.has(stageId), details: { kind: anomaly.kind, severity: anomaly.severity, step: anomaly.step, metric: anomaly.metric, attempt, action },
   })), now);
 }
 

@@ -72,7 +72,7 @@ export interface Database {
   };
   evaluations: {
     id: EvaluationId; stage_id: StageId; pipeline_id: PipelineId; attempt_id: AttemptId; checkpoint_id: CheckpointId | null; dataset: string | null;
-    scores: JsonColumn<Record<string, number>>; sample_count: number; intervals: JsonColumn<Record<string, ScoreInterval>>; errors: number | null; created_at: Date;
+    scores: JsonColumn<Record<string, number>>; sample_count: number; intervals: JsonColumn<Record<string, ScoreInterval>>; errors: number | null; simulated: Generated<boolean>; created_at: Date;
   };
   diagnoses: { attempt_id: AttemptId; cause: string; evidence: JsonColumn<string[]>; suggestion: string; created_at: Date };
   training_jobs: { stage_id: StageId; pipeline_id: PipelineId; algorithm: Algorithm; model: string; simulated: boolean; created_at: Date };

@@ -25,10 +25,14 @@ export function readJobs(db: Db, stageIds: readonly StageId[]): Promise<Training
   return db.selectFrom("training_jobs").select(COLUMNS).select(ID).where(sql<boolean>`training_jobs.stage_id = any(${stageIds}::text[])`).execute();
 }
 
-/** Of these pipelines, those with a stage that runs a stand-in. */
+/** Of these pipelines, those with a stage that runs a stand-in, or evaluated what one left. */
 export async function readSimulated(db: Db, pipelineIds: readonly PipelineId[]): Promise<ReadonlySet<PipelineId>> {
-  const rows = await db.selectFrom("training_jobs").select("pipeline_id").distinct().where("simulated", "=", true).where(sql<boolean>`pipeline_id = any(${pipelineIds}::text[])`).execute();
-  return new Set(rows.map((row) => row.pipeline_id));
+  const { rows } = await sql<{ id: PipelineId }>`
+    select p.id from pipelines p where p.id = any(${pipelineIds}::text[]) and (
+         exists (select 1 from training_jobs j where j.pipeline_id = p.id and j.simulated)
+      or exists (select 1 from stages s join evaluations e on e.stage_id = s.id where s.pipeline_id = p.id and e.simulated)
+      or (exists (select 1 from stages s where s.pipeline_id = p.id and s.kind in ('evaluate', 'merge')) and jsonb_path_exists(p.spec, '$.stages[*].params.simulate ? (@ == true)')))`.execute(db);
+  return new Set(rows.map((row) => row.id));
 }
 
 export type ListedJob = TrainingJobRow & { readonly createdMicros: string };

@@ -50,11 +50,11 @@ export interface DueDelivery {
 
 /** Deliveries whose time has come, oldest first. */
 export async function dueDeliveries(db: Db, limit: number): Promise<DueDelivery[]> {
-  const { rows } = await sql<Omit<DueDelivery, "notice"> & { notice: Notice; pipelineName: string | null; labels: Record<string, unknown> | null; stageName: string | null }>`
+  const { rows } = await sql<Omit<DueDelivery, "notice"> & { notice: Omit<Notice, "simulated"> & { simulated?: boolean }; pipelineName: string | null; labels: Record<string, unknown> | null; stageName: string | null }>`
     select d.id, d.webhook_id as "webhookId", w.format, w.sealed, d.tries, d.notice, p.name as "pipelineName", p.labels, s.name as "stageName"
       from webhook_deliveries d join webhooks w on w.id = d.webhook_id left join pipelines p on p.id = d.notice ->> 'pipelineId' left join stages s on s.id = d.notice ->> 'stageId'
      where d.delivered_at is null and d.dead_at is null and d.next_at <= now() order by d.next_at, d.position limit ${limit}::int`.execute(db);
-  return rows.map(({ notice, pipelineName, labels, stageName, ...row }) => ({ ...row, notice: { ...notice, id: row.id, pipelineName, labels: labels ?? {}, stageName } }));
+  return rows.map(({ notice, pipelineName, labels, stageName, ...row }) => ({ ...row, notice: { ...notice, simulated: notice.simulated ?? false, id: row.id, pipelineName, labels: labels ?? {}, stageName } }));
 }
 
 /** W2. `error` null: it arrived; `waitMs` null: it is given up. */

@@ -20,6 +20,8 @@ const configSchema = z.strictObject({
   /** Interpreter that has verl. */
   python: z.string(),
   gpus: z.number().int().min(0),
+  /** A stand-in draws the answers, or made what is evaluated. */
+  simulated: z.boolean().default(false),
   /** Output directories of earlier attempts of the stage on this host, newest first. */
   earlier: z.array(z.string()),
 });

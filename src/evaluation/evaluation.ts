@@ -5,6 +5,7 @@
 import { appendFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scorerKindOf } from "../domain/evaluation/evaluate-params.js";
+import { SIMULATED_OUTPUT } from "../domain/pipeline/simulated.js";
 import type { Json } from "../domain/pipeline/state.js";
 import { createChatClient } from "./chat-client.js";
 import { DEFAULT_CONCURRENCY, drawFromEndpoint } from "./endpoint-answers.js";
@@ -16,6 +17,7 @@ import { createSamplesFile, earlierSamples, SAMPLES_FILE, scoringHash, settingsH
 import { createScoreKeeper, type Figures, type MeanScore, type ScoreKeeper, type Scoring } from "./score-keeper.js";
 import { createProgramScorer } from "./scorers/program-scorer.js";
 import { scorerOf } from "./scorers/scorer.js";
+import { drawSimulated, SIMULATED_SCORER } from "./simulated-answers.js";
 
 export interface EvaluationHost {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -37,25 +39,28 @@ const METRICS_EVERY_MS = 1_000;
 
 /** Throws the errors of evaluation-errors.ts, the signal's reason, and what the file system throws. */
 export async function evaluate(config: EvaluateConfig, host: EvaluationHost): Promise<void> {
-  const { params } = config;
+  const { params, simulated } = config;
   const secrets = createSecrets(config, host.environment);
   const say = (text: string): void => host.say(secrets.conceal(text));
+  if (simulated) say(`SIMULATED: ${params.simulate ? "the answers are made up, no model is asked" : "what is evaluated was left by a simulated training"}; the scores say nothing.`);
   const { rows, read, rejected, firstRejects } = await readRows(params, config.files, host.signal);
   say(`${rows.length} of ${read} rows are asked${rejected === 0 ? "" : `; ${rejected} are broken, the first: ${firstRejects.join("; ")}`}`);
   const model: ModelHost = { params, python: config.python, gpus: config.gpus, environment: secrets.others, signal: host.signal, folder: join(host.outputDir, "work"), say };
-  const release = params.endpoint === undefined || scorerKindOf(params) === "verl" ? await installedVerl(model) : null;
+  const release = params.simulate ? null : params.endpoint === undefined || scorerKindOf(params) === "verl" ? await installedVerl(model) : null;
 
   const settings = { drawnWith: settingsHash(params), scoredWith: scoringHash(params) };
   const earlier = await earlierSamples(config.earlier, settings);
   for (const name of [SAMPLES_FILE, "work"]) rmSync(join(host.outputDir, name), { recursive: true, force: true });
   const file = createSamplesFile(host.outputDir, settings);
   const scoring = createScoring(config, secrets.others, say);
-  const metrics = createMetrics(host.metricsFile, rows.length);
+  const metrics = createMetrics(host.metricsFile, rows.length, simulated);
   const keeper: ScoreKeeper = createScoreKeeper({ params, scoring, file, conceal: secrets.conceal, progressed: () => metrics.at(keeper) });
   try {
     const open = await takeOver(rows, earlier, config, keeper); // E1
     if (earlier.size > 0) say(`${rows.length - open.length} rows were answered by an earlier try and are taken over`);
-    if (params.endpoint === undefined) {
+    if (params.simulate) {
+      await drawSimulated(open, params, host.signal, (row, answers) => keeper.took(row, { answers }));
+    } else if (params.endpoint === undefined) {
       await drawFromModel(open, release!, model, (row, responses) => keeper.took(row, { answers: responses.map((text) => ({ text, truncated: false })) }));
     } else {
       const client = createChatClient({ url: params.endpoint.url, headers: secrets.headers, timeoutMs: (params.requestTimeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS) * 1_000, concurrency: params.concurrency ?? DEFAULT_CONCURRENCY });
@@ -74,10 +79,10 @@ export async function evaluate(config: EvaluateConfig, host: EvaluationHost): Pr
   writeOutputs(host.outputsFile, {
     scores: Object.fromEntries([...scores].map(([name, { mean }]) => [name, mean])),
     intervals: Object.fromEntries([...scores].map(([name, one]) => [name, { n: one.n, ...one.confidence }])),
-    sampleCount: figures.counted, errors: figures.errors, rejected, truncated: figures.truncated, samplesFile: file.path,
+    sampleCount: figures.counted, errors: figures.errors, rejected, truncated: figures.truncated, samplesFile: file.path, ...(simulated ? { [SIMULATED_OUTPUT]: true } : {}),
   });
   const score = scores.get("score")!;
-  say(`score ${score.mean.toFixed(4)} over ${score.n} rows${score.confidence !== undefined ? `, 95 % between ${score.confidence.low.toFixed(4)} and ${score.confidence.high.toFixed(4)}` : ""}${figures.errors === 0 ? "" : `; ${figures.errors} rows without a score`}`);
+  say(`${simulated ? "simulated " : ""}score ${score.mean.toFixed(4)} over ${score.n} rows${score.confidence !== undefined ? `, 95 % between ${score.confidence.low.toFixed(4)} and ${score.confidence.high.toFixed(4)}` : ""}${figures.errors === 0 ? "" : `; ${figures.errors} rows without a score`}`);
 }
 
 /** Hands over what earlier attempts answered; resolves with the rows that are still to be asked. */
@@ -105,7 +110,7 @@ function samePrompt(a: EvaluationRow["prompt"], b: EvaluationRow["prompt"]): boo
 function createScoring({ params }: EvaluateConfig, environment: EvaluationHost["environment"], say: (text: string) => void): Scoring {
   const { scorer } = params;
   if (typeof scorer === "string") return { kind: "ours", score: scorerOf(scorer, params) };
-  if ("verl" in scorer) return null;
+  if ("verl" in scorer) return params.simulate ? { kind: "program", program: SIMULATED_SCORER } : null;
   return { kind: "program", program: createProgramScorer({ argv: scorer.program.map(String), environment, timeoutMs: scorer.timeoutSeconds * 1_000, say }) };
 }
 
@@ -124,13 +129,13 @@ function writeOutputs(path: string, outputs: Readonly<Record<string, Json>>): vo
 
 type Progress = Pick<ScoreKeeper, "done" | "score" | "errors">;
 
-function createMetrics(path: string, totalSteps: number): { at(progress: Progress): void; last(progress: Progress): void } {
+function createMetrics(path: string, totalSteps: number, simulated: boolean): { at(progress: Progress): void; last(progress: Progress): void } {
   let [written, at] = [-1, Number.NEGATIVE_INFINITY];
   const line = ({ done, score, errors }: Progress): void => {
     if (done === written) return;
     written = done;
     at = performance.now();
-    appendFileSync(path, `${JSON.stringify({ step: done, totalSteps, data: { ...(score === null ? {} : { "eval/score": score }), "eval/errors": errors } })}\n`);
+    appendFileSync(path, `${JSON.stringify({ step: done, totalSteps, data: { ...(score === null ? {} : { "eval/score": score }), "eval/errors": errors, ...(simulated ? { simulated: 1 } : {}) } })}\n`);
   };
   return {
     at: (progress) => (performance.now() - at >= METRICS_EVERY_MS ? line(progress) : undefined),

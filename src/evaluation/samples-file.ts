@@ -36,9 +36,9 @@ const SETTINGS_FILE = "evaluation.json";
 
 /** What answers depend on, as a hash: everything but how patiently they are fetched and how they are scored. */
 export function settingsHash(params: EvaluateModelParams): string {
-  const { model, endpoint, generation, engine, overrides } = params;
+  const { model, endpoint, generation, engine, overrides, simulate } = params;
   const named = endpoint === undefined ? null : { url: endpoint.url, model: endpoint.model };
-  return createHash("sha256").update(JSON.stringify([1, model ?? null, named, generation, engine ?? null, overrides ?? null])).digest("hex");
+  return createHash("sha256").update(JSON.stringify([1, model ?? null, named, generation, engine ?? null, overrides ?? null, ...(simulate ? ["simulated"] : [])])).digest("hex");
 }
 
 /** What scores depend on besides the answer. */

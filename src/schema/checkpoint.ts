@@ -23,6 +23,7 @@ Checkpoint.implement({
     metrics: t.expose("metrics", { type: "JSON", description: "Metric values at its step; NaN and infinities as text." }),
     isBest: t.exposeBoolean("isBest", { description: "Best of its stage by the metric that the pipeline's cleanup names." }),
     isPinned: t.boolean({ description: "Pinned ones are never deleted.", resolve: (row) => row.pinned }),
+    simulated: t.boolean({ description: "Left by a stand-in: there are no weights in it.", resolve: async (row, _args, { loaders }) => (await loaders.jobOf.load(row.stageId))?.simulated ?? false }),
     deletedAt: t.expose("deletedAt", { type: "DateTime", nullable: true }),
     createdAt: t.field({ type: "DateTime", resolve: (row) => new Date(row.createdAt) }),
   }),

@@ -5,7 +5,8 @@ import type { TrainingJobRow } from "../db/training-jobs.js";
 import { builder } from "./builder.js";
 import { Conflict, Forbidden, InvalidInput, memberOf } from "./domain-error.js";
 import { audited } from "./mutation.js";
-import { Pipeline, submitSpec, type Moved } from "./pipeline.js";
+import { Problem as ProblemRef } from "./validation.js";
+import { Pipeline, submitSpec, type Submitted } from "./pipeline.js";
 import { TrainingAlgorithm } from "./training-algorithm.js";
 import { TrainingJob } from "./training-job.js";
 
@@ -25,12 +26,13 @@ const CreateTrainingJobInput = builder.inputType("CreateTrainingJobInput", {
 });
 type Input = typeof CreateTrainingJobInput.$inferInput;
 
-interface Created extends Moved { readonly trainingJob: TrainingJobRow }
+interface Created extends Submitted { readonly trainingJob: TrainingJobRow }
 const CreateTrainingJobPayload = builder.objectRef<Created>("CreateTrainingJobPayload").implement({
   fields: (t) => ({
     trainingJob: t.expose("trainingJob", { type: TrainingJob }),
     pipeline: t.expose("pipeline", { type: Pipeline }),
     cursor: t.expose("cursor", { type: "EventCursor", description: "The newest event that it caused." }),
+    warnings: t.field({ type: [ProblemRef], description: "What prevented nothing but should be read.", resolve: ({ warnings }) => [...warnings] }),
   }),
 });
 const CreateTrainingJobResult = builder.unionType("CreateTrainingJobResult", { types: [CreateTrainingJobPayload, InvalidInput, Conflict, Forbidden], resolveType: memberOf("CreateTrainingJobPayload") });
@@ -46,7 +48,7 @@ builder.mutationField("createTrainingJob", (t) => t.field({
         throw error instanceof InvalidInputError ? new InvalidInputError("The training cannot be accepted; each place that is wrong is named in `problems`.", error.problems.map(atInput), error.code) : error;
       });
       const [stage] = await context.loaders.stagesOf.load(moved.pipeline.id);
-      return { ...moved, trainingJob: (await context.loaders.jobOf.load(stage!.id))! };
+      return { ...moved, warnings: moved.warnings.map(atInput), trainingJob: (await context.loaders.jobOf.load(stage!.id))! };
     },
   }),
 }));

@@ -45,6 +45,7 @@ const EvaluationComparison = builder.objectRef<Compared>("EvaluationComparison")
   fields: (t) => ({
     from: t.field({ type: Evaluation, resolve: ({ evaluations }) => evaluations.from }),
     to: t.field({ type: Evaluation, resolve: ({ evaluations }) => evaluations.to }),
+    simulated: t.boolean({ description: "One of the two is simulated: the comparison says nothing.", resolve: ({ evaluations: { from, to } }) => from.simulated || to.simulated }),
     compared: t.exposeInt("compared", { description: "Rows that both scored. 0 when one of them told no scores row by row." }),
     fixedCount: t.int({ resolve: ({ fixed }) => fixed.length }),
     brokenCount: t.int({ resolve: ({ broken }) => broken.length }),

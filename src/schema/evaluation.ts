@@ -49,6 +49,7 @@ Evaluation.implement({
     }),
     sampleCount: t.expose("sampleCount", { type: "SafeInt", description: "0 when the program did not say." }),
     errorCount: t.expose("errors", { type: "SafeInt", nullable: true, description: "Rows that got no answer or no score; they are in no score. Null when the program did not say." }),
+    simulated: t.exposeBoolean("simulated", { description: "The scores say nothing: a stand-in drew the answers, or made the model that gave them." }),
     createdAt: t.expose("createdAt", { type: "DateTime" }),
   }),
 });

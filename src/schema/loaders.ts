@@ -19,6 +19,7 @@ import { newestDeliveries, type DeliveryRow } from "../db/webhooks.js";
 import { readJobs, readSimulated, type TrainingJobRow } from "../db/training-jobs.js";
 import { parseDatasetRef, type DatasetStatistics } from "../domain/data/dataset.js";
 import type { AgentId, AnomalyId, AttemptId, CheckpointId, DatasetId, EvaluationId, PipelineId, SshHostId, StageId, WebhookId } from "../domain/ids.js";
+import { SIMULATED_OUTPUT, simulatedStages } from "../domain/pipeline/simulated.js";
 import type { PipelineSpec } from "../domain/pipeline/spec.js";
 import type { Json } from "../domain/pipeline/state.js";
 
@@ -98,7 +99,17 @@ export function createLoaders({ db }: { readonly db: Db }) {
     }, { cacheKeyFn: (query) => JSON.stringify(query) }),
     /** Training jobs by their stages; null for a stage that is no training. */
     jobOf: one<StageId, TrainingJobRow>((ids) => readJobs(db, ids), (row) => row.stageId),
-    /** Whether a pipeline has a train stage that runs a stand-in. */
+    /** Names of a pipeline's stages whose results are made up. */
+    simulatedStagesOf: new DataLoader<PipelineId, ReadonlySet<string>>(async (ids) => {
+      const [specs, rows] = await Promise.all([
+        db.selectFrom("pipelines").select(["id", "spec"]).where(anyOf("id", ids)).execute(),
+        db.selectFrom("stages").select(["pipeline_id", "name"]).where(anyOf("pipeline_id", ids)).where("status", "=", "COMPLETED").where(sql<boolean>`phase -> 'outputs' -> ${SIMULATED_OUTPUT} = 'true'::jsonb`).execute(),
+      ]);
+      const marked = new Set(rows.map((row) => `${row.pipeline_id} ${row.name}`));
+      const found = new Map(specs.map(({ id, spec }) => [id, simulatedStages(spec.stages, (name) => marked.has(`${id} ${name}`))]));
+      return ids.map((id) => found.get(id) ?? new Set());
+    }),
+    /** Whether a pipeline has a stage that runs a stand-in, or evaluated what one left. */
     simulatedIn: new DataLoader<PipelineId, boolean>(async (ids) => {
       const found = await readSimulated(db, ids);
       return ids.map((id) => found.has(id));

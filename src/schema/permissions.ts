@@ -25,7 +25,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   Stage: {
     viewer:
       "id name kind status pipeline dependsOn queue priority params outputs attempts waitReasons progress error reason startedAt finishedAt " +
-      "metricNames metrics checkpoints evaluations logs datasetsMade datasetsRead trainingJob",
+      "metricNames metrics checkpoints evaluations logs datasetsMade datasetsRead trainingJob simulated",
   },
   Progress: { viewer: "step totalSteps etaSeconds" },
   StageError: { viewer: "code message hint exitCode logTail" },
@@ -34,10 +34,10 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   MetricSeries: { viewer: "name points" },
   MetricPoint: { viewer: "step at value nonFinite" },
   LogSlice: { viewer: "fromByte toByte text skippedBytes totalBytes" },
-  Checkpoint: { viewer: "id stage step path host sizeBytes metrics isBest isPinned deletedAt createdAt" },
-  Evaluation: { viewer: "id stage checkpoint dataset datasetName scores intervals sampleCount errorCount sampleSet samples createdAt" },
+  Checkpoint: { viewer: "id stage step path host sizeBytes metrics isBest isPinned simulated deletedAt createdAt" },
+  Evaluation: { viewer: "id stage checkpoint dataset datasetName scores intervals sampleCount errorCount sampleSet samples simulated createdAt" },
   ScoreInterval: { viewer: "score value n low high level method" },
-  EvaluationComparison: { viewer: "from to compared fixedCount brokenCount unchangedCount onlyInFrom onlyInTo fromMean toMean difference low high pValue test leftOut changes" },
+  EvaluationComparison: { viewer: "from to simulated compared fixedCount brokenCount unchangedCount onlyInFrom onlyInTo fromMean toMean difference low high pValue test leftOut changes" },
   SampleChangeConnection: { viewer: "edges pageInfo" },
   SampleChangeEdge: { viewer: "node cursor" },
   SampleChange: { viewer: "key change from to" },
@@ -88,12 +88,12 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   AuditConnection: { admin: "edges pageInfo" },
   AuditEdge: { admin: "node cursor" },
 
-  SubmitPipelinePayload: { operator: "pipeline cursor" },
+  SubmitPipelinePayload: { operator: "pipeline cursor warnings" },
   PipelinePayload: { operator: "pipeline cursor" },
   AgentPayload: { operator: "agent" },
   CheckpointPayload: { operator: "checkpoint" },
   RegisterDatasetPayload: { operator: "dataset" },
-  CreateTrainingJobPayload: { operator: "trainingJob pipeline cursor" },
+  CreateTrainingJobPayload: { operator: "trainingJob pipeline cursor warnings" },
   SshHostPayload: { admin: "sshHost" },
   SshCheckPayload: { operator: "ok report" },
   CreateTokenPayload: { admin: "token secret" },

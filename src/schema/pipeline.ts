@@ -2,7 +2,7 @@
 
 import type { Committed, UserOrder } from "../actors/control-plane.js";
 import { createdMicros, isNewer, isOlder, nameContains } from "../db/newest-first.js";
-import { InvalidInputError, NotFoundError } from "../domain/errors.js";
+import { InvalidInputError, NotFoundError, type Problem as ProblemShape } from "../domain/errors.js";
 import { isId, type PipelineId } from "../domain/ids.js";
 import { buildDag, layersOf } from "../domain/pipeline/dag.js";
 import { PIPELINE_STATUSES, STAGE_STATUSES, type Json, type PipelineState } from "../domain/pipeline/state.js";
@@ -16,7 +16,7 @@ import { audited, type Actor } from "./mutation.js";
 import { Node, nodeKind } from "./node.js";
 import { decodeListPlace, encodeListPlace, pageOf, PageInfo, readPageArgs, type ConnectionShape } from "./paging.js";
 import { Stage } from "./stage.js";
-import { validateFor } from "./validation.js";
+import { Problem, validateFor } from "./validation.js";
 
 export const PipelineStatus = builder.enumType("PipelineStatus", { description: "COMPLETED, FAILED and CANCELLED are ends; a retry opens a FAILED or CANCELLED pipeline again.", values: PIPELINE_STATUSES });
 
@@ -56,7 +56,7 @@ Pipeline.implement({
     }),
     forkedFrom: t.field({ type: Pipeline, nullable: true, resolve: (row, _args, { loaders }) => (row.forked_from === null ? null : loaders.pipeline.load(row.forked_from)) }),
     error: t.exposeString("error", { nullable: true, description: "Why it FAILED." }),
-    simulated: t.boolean({ description: "One of its train stages runs a stand-in that trains nothing.", resolve: (row, _args, { loaders }) => loaders.simulatedIn.load(row.id) }),
+    simulated: t.boolean({ description: "One of its stages runs a stand-in that trains nothing, or evaluated what one left.", resolve: (row, _args, { loaders }) => loaders.simulatedIn.load(row.id) }),
     createdBy: t.string({ description: "Name of the token that submitted it.", resolve: (row) => row.created_by }),
     createdAt: t.field({ type: "DateTime", resolve: (row) => row.created_at }),
     startedAt: t.field({ type: "DateTime", nullable: true, resolve: (row) => row.started_at }),
@@ -109,9 +109,14 @@ builder.queryField("pipelines", (t) => t.field({
 // ── acting ──────────────────────────────────────────────────────────────────────────────────────────
 
 export interface Moved { readonly pipeline: PipelineRow; readonly cursor: string }
+export interface Submitted extends Moved { readonly warnings: readonly ProblemShape[] }
 
-const SubmitPipelinePayload = builder.objectRef<Moved>("SubmitPipelinePayload").implement({
-  fields: (t) => ({ pipeline: t.expose("pipeline", { type: Pipeline }), cursor: t.expose("cursor", { type: "EventCursor", description: "The newest event that the submission caused." }) }),
+const SubmitPipelinePayload = builder.objectRef<Submitted>("SubmitPipelinePayload").implement({
+  fields: (t) => ({
+    pipeline: t.expose("pipeline", { type: Pipeline }),
+    cursor: t.expose("cursor", { type: "EventCursor", description: "The newest event that the submission caused." }),
+    warnings: t.field({ type: [Problem], description: "What prevented nothing but should be read, as validatePipeline would say it.", resolve: ({ warnings }) => [...warnings] }),
+  }),
 });
 const PipelinePayload = builder.objectRef<Moved>("PipelinePayload").implement({
   fields: (t) => ({ pipeline: t.expose("pipeline", { type: Pipeline }), cursor: t.expose("cursor", { type: "EventCursor", description: "The newest event that the order caused: wait for it on the stream." }) }),
@@ -146,17 +151,18 @@ builder.mutationField("submitPipeline", (t) => t.field({
   args: { input: t.arg({ type: SubmitPipelineInput, required: true }) },
   resolve: audited({
     subject: () => null,
-    made: ({ pipeline }: Moved) => pipeline.id,
+    made: ({ pipeline }: Submitted) => pipeline.id,
     run: ({ input }: SubmitArgs, actor, context) => submitSpec(input.spec, input.requestId ?? null, actor, context),
   }),
 }));
 
 /** Validates a specification and submits it, once per request id. Throws InvalidInputError with every problem, ConflictError when the request id stands for another specification. */
-export async function submitSpec(input: unknown, requestId: string | null, { principal, auditRow }: Actor, context: Context): Promise<Moved> {
+export async function submitSpec(input: unknown, requestId: string | null, { principal, auditRow }: Actor, context: Context): Promise<Submitted> {
   if (requestId !== null && (requestId === "" || requestId.length > 200)) throw invalid("requestId", "A request id has 1 to 200 characters.", "Use a UUID.");
   const { spec, problems } = await validateFor(context.deps, input);
   if (spec === null) throw new InvalidInputError("The specification cannot be accepted; each place that is wrong is named in `problems`.", problems);
-  return moved(await context.deps.controlPlane.submit({ spec, by: principal.name, request: requestId === null ? null : { tokenId: principal.tokenId, requestId }, audit: auditRow() }), context);
+  const committed = await context.deps.controlPlane.submit({ spec, by: principal.name, request: requestId === null ? null : { tokenId: principal.tokenId, requestId }, audit: auditRow() });
+  return { ...(await moved(committed, context)), warnings: problems };
 }
 
 const PipelineActionInput = builder.inputType("PipelineActionInput", {

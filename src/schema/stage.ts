@@ -60,6 +60,10 @@ Stage.implement({
       nullable: true, description: "Why it is PAUSED, CANCELLED or SKIPPED, or what it asks for while WAITING_APPROVAL.",
       resolve: ({ phase }) => (phase.status === "WAITING_APPROVAL" ? phase.message : "reason" in phase ? phase.reason : null),
     }),
+    simulated: t.boolean({
+      description: "A stand-in runs here, or the stage works on what such a stage left: its results are made up.",
+      resolve: async (row, _args, { loaders }) => (await loaders.simulatedStagesOf.load(row.pipeline_id)).has(row.name),
+    }),
     startedAt: t.field({ type: "DateTime", nullable: true, resolve: ({ phase }) => (phase.startedAt === null ? null : new Date(phase.startedAt)) }),
     finishedAt: t.field({ type: "DateTime", nullable: true, resolve: ({ phase }) => ("finishedAt" in phase ? new Date(phase.finishedAt) : null) }),
     checkpoints: t.field({ type: [Checkpoint], description: "By step.", resolve: async (row, _args, { loaders }) => [...(await loaders.checkpointsOf.load(row.id))] }),

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fsdpShape, TRACKER_FILE } from "../verl/output/checkpoint-layout.js";
 import type { KnownRelease } from "../verl/releases.js";
+import { marked, markedText, SIMULATED } from "./simulated-mark.js";
 import { TrainerFailure } from "./trainer-failure.js";
 
 export interface ShardOrder {
@@ -65,20 +66,19 @@ export function writeModelFolder(folder: string, model: string, step: number | n
   mkdirSync(folder, { recursive: true });
   for (const name of ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "chat_template.jinja"]) {
     const source = join(model, name);
-    if (existsSync(source)) writeFileSync(join(folder, name), readFileSync(source));
+    if (!existsSync(source)) continue;
+    writeFileSync(join(folder, name), name === "config.json" ? markedText(readFileSync(source, "utf8")) : readFileSync(source));
   }
-  if (!existsSync(join(folder, "config.json"))) writeFileSync(join(folder, "config.json"), `${JSON.stringify({ _name_or_path: model, architectures: ["SimulatedForCausalLM"], model_type: "simulated", trainyard: SIMULATED }, null, 2)}\n`);
-  if (!existsSync(join(folder, "tokenizer_config.json"))) writeFileSync(join(folder, "tokenizer_config.json"), `${JSON.stringify({ tokenizer_class: "SimulatedTokenizer", trainyard: SIMULATED }, null, 2)}\n`);
+  if (!existsSync(join(folder, "config.json"))) writeFileSync(join(folder, "config.json"), `${JSON.stringify(marked({ _name_or_path: model, architectures: ["SimulatedForCausalLM"], model_type: "simulated" }), null, 2)}\n`);
+  if (!existsSync(join(folder, "tokenizer_config.json"))) writeFileSync(join(folder, "tokenizer_config.json"), `${JSON.stringify(marked({ tokenizer_class: "SimulatedTokenizer" }), null, 2)}\n`);
   if (step !== null) writeFileSync(join(folder, "model.safetensors"), safetensors(step));
 }
 
 function writeAdapter(folder: string, model: string, { rank, alpha, targets }: LoraFacts, step: number): void {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "adapter_config.json"), `${JSON.stringify({ peft_type: "LORA", task_type: "CAUSAL_LM", base_model_name_or_path: model, r: rank, lora_alpha: alpha, target_modules: targets, trainyard: SIMULATED }, null, 4)}\n`);
+  writeFileSync(join(folder, "adapter_config.json"), `${JSON.stringify(marked({ peft_type: "LORA", task_type: "CAUSAL_LM", base_model_name_or_path: model, r: rank, lora_alpha: alpha, target_modules: targets }), null, 4)}\n`);
   writeFileSync(join(folder, "adapter_model.safetensors"), safetensors(step));
 }
-
-const SIMULATED = "simulated: nothing was trained";
 
 /** A file of that format with one tensor of one number. */
 export function safetensors(step: number): Buffer {

@@ -9,7 +9,7 @@ let agent: ScriptedAgent;
 beforeAll(async () => {
   api = await startApi();
   agent = await api.world.agent({
-    name: "gpu-1", pools: [{ queues: ["training", "evaluation", "default"], concurrency: 100 }], capabilities: ["command", "evaluate:endpoint", "evaluate:model:vllm", "train:simulate", "merge"],
+    name: "gpu-1", pools: [{ queues: ["training", "evaluation", "default"], concurrency: 100 }], capabilities: ["command", "evaluate:endpoint", "evaluate:model:vllm", "train:simulate", "merge:simulate", "evaluate:simulate"],
     gpus: [{ index: 0, uuid: null, model: "NVIDIA H100 80GB HBM3", memoryTotalMiB: 81_559, memoryUsedMiB: 0, utilizationPercent: 0, strangers: 0 }], run: () => "hold",
   });
 });
@@ -103,8 +103,8 @@ describe("two evaluations", () => {
 test("a score stage without params.checkpoint belongs to the checkpoint that its model was exported from, and to the data it asked", async () => {
   const stages = [
     { name: "sft", kind: "train", params: { algorithm: "sft", model: "Qwen/Qwen2.5-0.5B", trainFiles: "/data/train.parquet", simulate: true } },
-    { name: "export", kind: "merge", dependsOn: ["sft"], params: { checkpoint: "${stages.sft.outputs.checkpoint}" } },
-    { name: "score", kind: "evaluate", dependsOn: ["export"], queue: "evaluation", resources: { gpus: 1 }, params: { model: "${stages.export.outputs.model}", input: "gsm8k/test.jsonl", columns: { prompt: "question", answer: "answer" }, answerPattern: "#### (-?[0-9.,]+)", scorer: "math" } },
+    { name: "export", kind: "merge", dependsOn: ["sft"], params: { checkpoint: "${stages.sft.outputs.checkpoint}", simulate: true } },
+    { name: "score", kind: "evaluate", dependsOn: ["export"], queue: "evaluation", params: { model: "${stages.export.outputs.model}", simulate: true, input: "gsm8k/test.jsonl", columns: { prompt: "question", answer: "answer" }, answerPattern: "#### (-?[0-9.,]+)", scorer: "math" } },
   ];
   const pipelineId = await api.world.submit({ name: "whole way", stages });
   const train = await taken(pipelineId, "sft");
@@ -114,7 +114,7 @@ test("a score stage without params.checkpoint belongs to the checkpoint that its
   await agent.end(await taken(pipelineId, "export"), { kind: "COMPLETED", outputs: { model: "/run/exported" } });
   await agent.end(await taken(pipelineId, "score"), { kind: "COMPLETED", outputs: { scores: { score: 0.4 }, sampleCount: 10 } });
   await api.world.ended(pipelineId, "COMPLETED");
-  const { evaluations, pipeline } = await api.data("query ($id: ID!) { evaluations(pipelineId: $id) { checkpoint { step path } datasetName } pipeline(id: $id) { stage(name: \"sft\") { evaluations { scores } trainingJob { evaluations { scores } } } } }", { id: pipelineId });
-  expect(evaluations).toEqual([{ checkpoint: { step: 9, path }, datasetName: "gsm8k/test.jsonl" }]);
+  const { evaluations, pipeline } = await api.data("query ($id: ID!) { evaluations(pipelineId: $id) { checkpoint { step path } datasetName simulated } pipeline(id: $id) { stage(name: \"sft\") { evaluations { scores } trainingJob { evaluations { scores } } } } }", { id: pipelineId });
+  expect(evaluations).toEqual([{ checkpoint: { step: 9, path }, datasetName: "gsm8k/test.jsonl", simulated: true }]);
   expect(pipeline.stage).toEqual({ evaluations: [{ scores: { score: 0.4 } }], trainingJob: { evaluations: [{ scores: { score: 0.4 } }] } });
 });

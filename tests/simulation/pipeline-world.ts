@@ -29,6 +29,9 @@ export interface JobAnswer {
 export interface PipelineWorld {
   readonly database: OpenedDatabase;
   readonly agentDirectory: string;
+  /** Where the server answers, and a token of an admin. */
+  readonly url: string;
+  readonly admin: string;
   ask<T>(query: string, variables?: Record<string, unknown>): Promise<T>;
   /** Submits and answers the id; throws Error with the problems. */
   submit(stages: readonly Record<string, unknown>[]): Promise<string>;
@@ -58,8 +61,8 @@ export async function startPipelineWorld(options: { readonly settings?: Record<s
   onTestFinished(() => server.close());
   const database = openDatabase({ url: testDatabase.url, size: 2, log: quiet });
   onTestFinished(() => database.close());
-  const token = async (role: "operator" | "agent") => (await createToken(database.db, { name: role, role, agentName: null, expiresInDays: null, by: "test" })).secret;
-  const [operator, agent] = [await token("operator"), await token("agent")];
+  const token = async (role: "operator" | "agent" | "admin") => (await createToken(database.db, { name: role, role, agentName: null, expiresInDays: null, by: "test" })).secret;
+  const [operator, agent, admin] = [await token("operator"), await token("agent"), await token("admin")];
   const base = new URL(server.url).origin;
   const settings = { TRAINYARD_AGENT_TOKEN: agent, TRAINYARD_AGENT_LINK: "https", TRAINYARD_AGENT_CPUS: "16", ...options.agent };
 
@@ -80,7 +83,7 @@ export async function startPipelineWorld(options: { readonly settings?: Record<s
     return seen!;
   };
   return {
-    database, agentDirectory: directory, ask, stage, until,
+    database, agentDirectory: directory, url: base, admin, ask, stage, until,
     async submit(stages) {
       const { submitPipeline } = await ask<{ submitPipeline: { pipeline?: { id: string }; problems?: { code: string; path: string; message: string }[]; message?: string } }>(
         "mutation ($input: SubmitPipelineInput!) { submitPipeline(input: $input) { ... on SubmitPipelinePayload { pipeline { id } } ... on DomainError { message } ... on InvalidInputError { problems { code path message } } } }", { input: { spec: { name: "simulated", stages } } });

@@ -1,6 +1,9 @@
 // Command stages, and evaluate stages that are a program: the user's argv as it is, outputs and metrics through the files it was told of.
 
+import { isAbsolute } from "node:path";
+import { SIMULATED_OUTPUT } from "../../domain/pipeline/simulated.js";
 import { commandParamsSchema, evaluateProgramParamsSchema } from "../../domain/pipeline/spec.js";
+import { isSimulated } from "../../simulation/simulated-mark.js";
 import type { Assignment } from "../../protocol/messages.js";
 import type { HeldAttempt } from "../journal/records.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
@@ -34,10 +37,16 @@ export function commandRole(host: AttemptHost, held: HeldAttempt, resumed: boole
 }
 
 /** How a program of this protocol ended: by its exit status, and the outputs it left. Those of an evaluate stage must hold scores. */
-export function collectOutputs(assignment: Pick<Assignment, "kind" | "rank">, status: number, directory: AttemptDirectory, redactor: Redactor): Outcome {
+export function collectOutputs(assignment: Pick<Assignment, "kind" | "rank" | "params">, status: number, directory: AttemptDirectory, redactor: Redactor): Outcome {
   const logTail = readLogTail(directory.logFile, redactor);
   if (status !== 0) return { kind: "FAILED", failure: { ...classifyExit(status, logTail), logTail: [...logTail] } };
   let read = readOutputs(directory.outputsFile);
   if (read.kind === "outputs" && assignment.kind === "evaluate" && assignment.rank === 0) read = checkScores(read.outputs);
+  if (read.kind === "outputs" && assignment.kind === "evaluate" && ofSimulated(assignment.params)) read = { ...read, outputs: { ...read.outputs, [SIMULATED_OUTPUT]: true } };
   return read.kind === "outputs" ? { kind: "COMPLETED", outputs: redactJson(read.outputs, redactor) as Record<string, never> } : failed(read.code, redactor.redact(read.problem), null, logTail, 0);
+}
+
+/** Whether what an evaluate stage says that it evaluates was written by a stand-in, as far as it is a folder on this host. */
+export function ofSimulated({ model, checkpoint }: Readonly<Record<string, unknown>>): boolean {
+  return [model, checkpoint].some((path) => typeof path === "string" && isAbsolute(path) && isSimulated(path));
 }

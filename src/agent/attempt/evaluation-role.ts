@@ -17,7 +17,7 @@ import { createMetricsTailer } from "../telemetry/metrics-tailer.js";
 import { earlierOutputDirectories, type AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
 import { createSamplesTailer } from "../telemetry/samples-tailer.js";
-import { collectOutputs } from "./command-role.js";
+import { collectOutputs, ofSimulated } from "./command-role.js";
 import { failureOf } from "./preprocess-failures.js";
 import { failed, NeverStarted, type ProgramPlan, type ProgramRole, type RoleContext } from "./program-role.js";
 import { refuseNul, stageEnvironment, unusableParams } from "./stage-environment.js";
@@ -34,12 +34,17 @@ export function evaluationRole(host: AttemptHost, held: HeldAttempt, resumed: bo
   });
 
   const prepare = async ({ directory, signal, say }: RoleContext): Promise<ProgramPlan> => {
+    const made = ofSimulated(params);
+    if (made && params.model !== undefined && !params.simulate) {
+      throw new NeverStarted(failed("INVALID_INPUT", `params.model: ${params.model} was left by a simulated training: there are no weights in it that could be loaded.`, "Add simulate: true to this stage too, so that it is rehearsed without a GPU, or train in earnest first."));
+    }
+    if (params.simulate) say("simulated: a stand-in makes up the answers in place of the model");
     const reading = readingParams(params);
     const inputs = inputsOf(reading);
     const roots = createDataRoots([...host.dataDirectories, host.attemptsRoot]);
     const files = await gatherInputs(reading, { registry: host.registry, roots, datasetsRoot: host.datasetsRoot, attemptsRoot: host.attemptsRoot, owner: assignment.attemptId, signal, progress: createWorkProgress(), say });
     const config: EvaluateConfig = {
-      params, python: params.python ?? host.python, gpus: assignment.gpus.length, earlier: [...earlierOutputDirectories(host.attemptsRoot, assignment)],
+      params, python: params.python ?? host.python, gpus: assignment.gpus.length, simulated: made || params.simulate, earlier: [...earlierOutputDirectories(host.attemptsRoot, assignment)],
       files: files.map(({ path, name, spec, format, gzip }) => ({ path, name, spec: inputs.findIndex((input) => JSON.stringify(input) === JSON.stringify(spec)), format, gzip })),
     };
     writeFileSync(configFile(directory), JSON.stringify(config), { mode: 0o600 });
@@ -54,6 +59,7 @@ export function evaluationRole(host: AttemptHost, held: HeldAttempt, resumed: bo
         return { run: await prepare(context), phase: 0 };
       } catch (error) {
         context.signal.throwIfAborted();
+        if (error instanceof NeverStarted) throw error;
         throw new NeverStarted(failureOf(error, []));
       }
     },

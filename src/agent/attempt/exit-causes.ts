@@ -90,6 +90,13 @@ export const EXIT_CAUSES: readonly Cause[] = [
     message: "The trainer ended with $1",
     hint: "The lines before it in the log show where.",
   },
+  {
+    code: "EXIT_NONZERO",
+    exitCodes: [1],
+    log: /^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)(?:: .+)?)$/m,
+    message: "The program ended with $1",
+    hint: "The lines before it in the log show where.",
+  },
   { code: "PERMISSION_DENIED", exitCodes: [126], message: "The program could not be executed (exit code 126).", hint: "Give it the right to be executed, or start it through its interpreter." },
   { code: "COMMAND_NOT_FOUND", exitCodes: [127], message: "A program that was to be started does not exist (exit code 127).", hint: "Install it on this host or give its full path; the log's end names it." },
   {

@@ -2,7 +2,12 @@
 
 import { statSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
+import { SIMULATED_OUTPUT } from "../../domain/pipeline/simulated.js";
 import { mergeParamsSchema } from "../../domain/training/merge-params.js";
+import { DEFAULT_VERL } from "../../domain/training/train-params.js";
+import { isSimulated } from "../../simulation/simulated-mark.js";
+import { simulatedPython } from "../../simulation/stand-in.js";
+import { releaseFor } from "../../verl/releases.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { classifyExit } from "../attempt/exit-causes.js";
 import { failed, NeverStarted, NOTHING_TO_FOLLOW, type ProgramPlan, type ProgramRole } from "../attempt/program-role.js";
@@ -34,8 +39,11 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
         }
         const training = noteOf(checkpoint);
         const trainer = training?.trainer === "trl-dpo" ? "trl" : "verl";
-        const simulated = training?.simulated ?? false;
-        const python = simulated ? training!.python : await mergeInterpreter(place, params.python ?? host.python, trainer, environmentWith({}), say);
+        const simulated = training?.simulated === true || isSimulated(checkpoint);
+        if (params.simulate && !simulated) {
+          throw new NeverStarted(failed("INVALID_INPUT", `params.simulate: ${checkpoint} was trained in earnest; a stand-in can only merge what a stand-in left.`, "Take simulate out of the stage."));
+        }
+        const python = simulated ? (training?.python ?? simulatedPython(releaseFor(DEFAULT_VERL)!.release.release)) : await mergeInterpreter(place, params.python ?? host.python, trainer, environmentWith({}), say);
         const { backend, lora } = params;
         return { run: running(exportCommand({ python, checkpoint, backend, lora, trainer, loraAlpha: training?.loraAlpha ?? null, base: trainer === "trl" ? training!.model : null, simulated }, model)), phase: 0 };
       }
@@ -44,7 +52,7 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
         return { end: { kind: "FAILED", failure: { ...classifyExit(status as number, logTail), logTail: [...logTail] } } };
       }
       keepModel(directory, model);
-      return { end: { kind: "COMPLETED", outputs: { model } } };
+      return { end: { kind: "COMPLETED", outputs: { model, ...(isSimulated(model) ? { [SIMULATED_OUTPUT]: true } : {}) } } };
     },
     recall: () => running([]),
     follow: () => NOTHING_TO_FOLLOW,

@@ -1,5 +1,6 @@
 // What a training run left behind, read from its files when it has ended with exit code 0: whether it did what it was asked to, and what its attempt's outputs are.
 
+import { SIMULATED_OUTPUT } from "../../domain/pipeline/simulated.js";
 import { readFileLine } from "../../verl/output/file-lines.js";
 import { createRunReader, lastLoss, type RunReader } from "../../verl/output/run-reader.js";
 import { judgeRun, type RunVerdict } from "../../verl/output/verdict.js";
@@ -21,22 +22,22 @@ export function judgeEnd(note: RunNote, directory: AttemptDirectory): { readonly
   const expected = (note.trainer === "trl-dpo" && newest !== null ? trlState(newest.path)?.maxSteps : run.totalSteps) ?? run.totalSteps ?? note.totalSteps;
   // Resumed behind its last step: there was nothing left to train, and what it was resumed from is the result.
   if (run.lastStep === null && note.resumed !== null && expected !== null && note.resumed.step >= expected) {
-    return { verdict: { kind: "sound" }, trained: trainedOf(note.resumed.step, note.resumed.path, run) };
+    return { verdict: { kind: "sound" }, trained: trainedOf(note, note.resumed.step, note.resumed.path, run) };
   }
   const verdict = judgeRun({
     exitCode: 0, expectedStep: expected, savesLast: note.savesLast, trackedStep: tracked, lastLoss: lastLoss(note.trainer, run.last), lastStep: run.lastStep,
     missingFiles: checkpoints.find(({ step }) => step === tracked)?.missing ?? (tracked === null ? [] : [`global_step_${tracked}`]),
   });
-  return { verdict, trained: trainedOf(run.lastStep ?? 0, lastComplete(checkpoints)?.path ?? note.resumed?.path ?? null, run) };
+  return { verdict, trained: trainedOf(note, run.lastStep ?? 0, lastComplete(checkpoints)?.path ?? note.resumed?.path ?? null, run) };
 }
 
 function lastComplete(checkpoints: readonly FoundCheckpoint[]): FoundCheckpoint | null {
   return checkpoints.findLast(({ missing }) => missing.length === 0) ?? null;
 }
 
-function trainedOf(step: number, checkpoint: string | null, { last }: RunReader): TrainedNote {
+function trainedOf({ simulated }: RunNote, step: number, checkpoint: string | null, { last }: RunReader): TrainedNote {
   const metrics = Object.fromEntries([...last].filter(([, { value }]) => Number.isFinite(value)).slice(0, MOST_METRICS).map(([name, { value }]) => [name, value]));
-  return { step, checkpoint, outputs: { ...(checkpoint === null ? {} : { checkpoint }), steps: step, metrics } };
+  return { step, checkpoint, outputs: { ...(checkpoint === null ? {} : { checkpoint }), steps: step, metrics, ...(simulated ? { [SIMULATED_OUTPUT]: true } : {}) } };
 }
 
 /** All that the console and the logger said. */

@@ -2,10 +2,10 @@
 import type { Cli } from "../cli.js";
 import { payloadOf, type DomainErrorAnswer } from "./results.js";
 
-export const CHECKPOINT_FIELDS = "id step path host sizeBytes metrics isBest isPinned deletedAt createdAt";
+export const CHECKPOINT_FIELDS = "id step path host sizeBytes metrics isBest isPinned simulated deletedAt createdAt";
 export interface CheckpointAnswer {
   readonly id: string; readonly step: number; readonly path: string; readonly host: string; readonly sizeBytes: number | null; readonly metrics: Readonly<Record<string, unknown>>;
-  readonly isBest: boolean; readonly isPinned: boolean; readonly deletedAt: string | null; readonly createdAt: string;
+  readonly isBest: boolean; readonly isPinned: boolean; readonly simulated: boolean; readonly deletedAt: string | null; readonly createdAt: string;
 }
 
 /** Orders the change, prints the checkpoint and says what it means. Throws RefusedError. */

@@ -13,10 +13,11 @@ export interface EvaluationAnswer {
   readonly sampleCount: number;
   readonly errorCount: number | null;
   readonly sampleSet: { readonly kept: number; readonly leftOut: number; readonly correct: number; readonly wrong: number; readonly errors: number; readonly unscored: number } | null;
+  readonly simulated: boolean;
   readonly createdAt: string;
 }
 export const EVALUATION_FIELDS = `id stage { name pipeline { id name } } checkpoint { id step stage { name } } datasetName scores intervals { score value n low high method }
-  sampleCount errorCount sampleSet { kept leftOut correct wrong errors unscored } createdAt`;
+  sampleCount errorCount sampleSet { kept leftOut correct wrong errors unscored } simulated createdAt`;
 
 export interface SampleAnswer {
   readonly key: string;
@@ -39,3 +40,6 @@ export async function findEvaluation<T extends object>(cli: Cli, id: string, fie
   if (node === null || Object.keys(node).length === 0) throw new CliError(EXIT.notFound, `There is no evaluation ${id}.`, { hint: `List those of a pipeline: ${cli.command("eval ls <pipeline>")}` });
   return node;
 }
+
+/** Said beside every score of an evaluation that is simulated. */
+export const SIMULATED_SCORES = "simulated: the answers are made up, or the model is; the scores say nothing";

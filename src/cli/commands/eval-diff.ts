@@ -6,6 +6,7 @@ import { count } from "../render/quantities.js";
 
 interface Changes { readonly edges: readonly { readonly node: { readonly key: string; readonly from: SampleAnswer | null; readonly to: SampleAnswer | null } }[] }
 interface Diff {
+  readonly simulated: boolean;
   readonly compared: number; readonly fixedCount: number; readonly brokenCount: number; readonly unchangedCount: number; readonly onlyInFrom: number; readonly onlyInTo: number; readonly leftOut: number;
   readonly fromMean: number | null; readonly toMean: number | null; readonly difference: number | null; readonly low: number | null; readonly high: number | null; readonly pValue: number; readonly test: string;
   readonly fixed: Changes; readonly broken: Changes;
@@ -14,7 +15,7 @@ interface Diff {
 export async function run(cli: Cli, [from, to]: readonly string[], options: { readonly rows: number; readonly full?: boolean }): Promise<void> {
   const changes = (name: string) => `${name}: changes(change: ${name.toUpperCase()}, first: $rows) { edges { node { key from { ${SAMPLE_FIELDS} } to { ${SAMPLE_FIELDS} } } } }`;
   const { compareEvaluations: diff } = await cli.api().call<{ compareEvaluations: Diff }>(`query Compare($from: ID!, $to: ID!, $rows: Int!) { compareEvaluations(from: $from, to: $to) {
-    compared fixedCount brokenCount unchangedCount onlyInFrom onlyInTo leftOut fromMean toMean difference low high pValue test ${changes("fixed")} ${changes("broken")} } }`, { from: from!, to: to!, rows: Math.max(1, options.rows) });
+    simulated compared fixedCount brokenCount unchangedCount onlyInFrom onlyInTo leftOut fromMean toMean difference low high pValue test ${changes("fixed")} ${changes("broken")} } }`, { from: from!, to: to!, rows: Math.max(1, options.rows) });
   const list = (found: Changes) => found.edges.slice(0, options.rows).map(({ node }) => node);
   const [fixed, broken] = [list(diff.fixed), list(diff.broken)];
   cli.print({ value: { from, to, ...diff, fixed, broken }, ids: () => [...fixed, ...broken].map(({ key }) => key), table: () => describe(cli, diff, { fixed, broken }, options.full === true) });
@@ -24,6 +25,7 @@ function describe(cli: Cli, diff: Diff, { fixed, broken }: Record<"fixed" | "bro
   const { style } = cli;
   const lines = [
     `${count(diff.compared)} rows scored by both${diff.onlyInFrom + diff.onlyInTo === 0 ? "" : `; ${count(diff.onlyInFrom)} by the first alone, ${count(diff.onlyInTo)} by the second alone`}${diff.leftOut === 0 ? "" : `; ${count(diff.leftOut)} were not stored for lack of room`}`,
+    ...(diff.simulated ? [style.yellow("simulated: the answers of at least one of the two are made up, or its model is; the difference says nothing")] : []),
   ];
   if (diff.compared === 0) return lines;
   const interval = intervalText(diff);

@@ -9,9 +9,9 @@ import { harmless } from "../render/text-width.js";
 export async function run(cli: Cli, [pipeline]: readonly string[]): Promise<void> {
   const pipelineId = await findPipelineId(cli, pipeline!);
   const { evaluations } = await cli.api().call<{ evaluations: readonly EvaluationAnswer[] }>(`query Evaluations($pipelineId: ID!) { evaluations(pipelineId: $pipelineId) { ${EVALUATION_FIELDS} } }`, { pipelineId });
-  const rows = () => evaluations.map(({ id, stage, checkpoint, scores, intervals, sampleCount, errorCount }) => {
+  const rows = () => evaluations.map(({ id, stage, checkpoint, scores, intervals, sampleCount, errorCount, simulated }) => {
     const name = Object.hasOwn(scores, "score") ? "score" : Object.keys(scores)[0]!;
-    return [id, harmless(stage.name), checkpoint === null ? "" : `${harmless(checkpoint.stage.name)} step ${count(checkpoint.step)}`, `${harmless(name)} ${number(scores[name]!)}`, intervalText(intervals.find((one) => one.score === name)), sampleCount === 0 ? "" : count(sampleCount), errorCount === null ? "" : count(errorCount)];
+    return [id, harmless(stage.name), checkpoint === null ? "" : `${harmless(checkpoint.stage.name)} step ${count(checkpoint.step)}`, `${harmless(name)} ${number(scores[name]!)}${simulated ? cli.style.yellow(" (simulated)") : ""}`, intervalText(intervals.find((one) => one.score === name)), sampleCount === 0 ? "" : count(sampleCount), errorCount === null ? "" : count(errorCount)];
   });
   const columns = ["ID", "STAGE", "CHECKPOINT", "SCORE", "95 % BETWEEN", "N", "ERRORS"].map((title) => ({ title, align: title === "N" || title === "ERRORS" ? "right" as const : "left" as const }));
   cli.print({ value: evaluations, table: () => (evaluations.length === 0 ? [] : renderTable(columns, rows(), cli.style, null)), ids: () => evaluations.map(({ id }) => id) });

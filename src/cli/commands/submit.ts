@@ -1,7 +1,7 @@
 // Submits a specification. Problems, found here or by the server, are shown where they stand in the file.
 import { randomUUID } from "node:crypto";
 import { persistently } from "../api/client.js";
-import { DOMAIN_ERROR, payloadOf, RefusedError, type DomainErrorAnswer } from "../api/results.js";
+import { DOMAIN_ERROR, payloadOf, RefusedError, type ApiProblem, type DomainErrorAnswer } from "../api/results.js";
 import type { Cli } from "../cli.js";
 import { CliError, EXIT, type ExitCode } from "../exit-codes.js";
 import { watchToExit } from "../follow/watch-pipeline.js";
@@ -22,6 +22,8 @@ interface SubmitOptions {
 export interface Submitted {
   readonly pipeline: { readonly id: string; readonly name: string; readonly status: string };
   readonly cursor: string;
+  /** The server's. */
+  readonly warnings: readonly ApiProblem[];
 }
 
 export async function run(cli: Cli, [file]: readonly string[], options: SubmitOptions): Promise<ExitCode> {
@@ -42,12 +44,15 @@ export async function run(cli: Cli, [file]: readonly string[], options: SubmitOp
   return EXIT.ok;
 }
 
-/** Sends it; the same request id makes a repeat harmless, also one after an answer that was lost. Problems of the server are printed and give the exit code. */
+/** Sends it, and shows what the server warns of; the same request id makes a repeat harmless, also one after an answer that was lost. Problems of the server are printed and give the exit code. */
 export async function submitLoaded(cli: Cli, loaded: LoadedSpec, requestId: string): Promise<Submitted | { refused: ExitCode }> {
-  const document = `mutation Submit($input: SubmitPipelineInput!) { submitPipeline(input: $input) { ... on SubmitPipelinePayload { pipeline { id name status } cursor } ${DOMAIN_ERROR} } }`;
+  const document = `mutation Submit($input: SubmitPipelineInput!) { submitPipeline(input: $input) { ... on SubmitPipelinePayload { pipeline { id name status } cursor warnings { path severity code message hint } } ${DOMAIN_ERROR} } }`;
   try {
     const { submitPipeline } = await persistently(4, () => cli.api().call<{ submitPipeline: Submitted | DomainErrorAnswer }>(document, { input: { spec: loaded.spec, requestId } }));
-    return payloadOf(submitPipeline) as Submitted;
+    const submitted = payloadOf(submitPipeline) as Submitted;
+    const known = new Set(loaded.problems.map(({ path, code }) => `${path} ${code}`));
+    showProblems(cli, loaded.source, locateServerProblems(loaded, submitted.warnings.filter(({ path, code }) => !known.has(`${path} ${code}`))));
+    return submitted;
   } catch (error) {
     if (error instanceof RefusedError && error.problems.length > 0) return { refused: refuseProblems(cli, loaded.source, locateServerProblems(loaded, error.problems)) };
     if (error instanceof CliError && error.exitCode === EXIT.failure && !(error instanceof RefusedError)) {

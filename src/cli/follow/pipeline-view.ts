@@ -35,8 +35,8 @@ export interface StageView {
   progress: StageProgress | null;
   waitReasons: readonly string[];
   readonly metrics: Map<string, NewestMetric>;
-  /** A stand-in runs that trains nothing. */
-  readonly simulated: boolean;
+  /** A stand-in runs that trains nothing, or it works on what one left. */
+  simulated: boolean;
   /** Oldest first; added to by whoever follows them (anomaly-follower.ts). */
   readonly anomalies: AnomalyView[];
 }
@@ -61,11 +61,11 @@ export const ANOMALY_VIEW = "id kind severity step message action would createdA
 export const PIPELINE_SNAPSHOT = `
   id name status error createdAt startedAt finishedAt head
   stages {
-    id name kind dependsOn status startedAt finishedAt outputs reason
+    id name kind dependsOn status simulated startedAt finishedAt outputs reason
     error { code message hint logTail }
     progress { step totalSteps etaSeconds }
     attempts { number status agent { name } }
-    trainingJob { id simulated anomalies { ${ANOMALY_VIEW} } }
+    trainingJob { id anomalies { ${ANOMALY_VIEW} } }
   }`;
 
 export interface PipelineSnapshot {
@@ -74,11 +74,11 @@ export interface PipelineSnapshot {
   readonly stages: readonly StageSnapshot[];
 }
 interface StageSnapshot {
-  readonly id: string; readonly name: string; readonly kind: string; readonly dependsOn: readonly string[]; readonly status: string;
+  readonly id: string; readonly name: string; readonly kind: string; readonly dependsOn: readonly string[]; readonly status: string; readonly simulated?: boolean;
   readonly startedAt: string | null; readonly finishedAt: string | null; readonly outputs: Record<string, unknown> | null; readonly reason: string | null;
   readonly error: ViewError | null; readonly progress: StageProgress | null;
   readonly attempts: readonly { readonly number: number; readonly status: string; readonly agent: { readonly name: string } | null }[];
-  readonly trainingJob?: { readonly id: string; readonly simulated: boolean; readonly anomalies: readonly AnomalyView[] } | null;
+  readonly trainingJob?: { readonly id: string; readonly anomalies: readonly AnomalyView[] } | null;
 }
 
 /** One item of Subscription.pipelineEvents that is an event. */
@@ -99,7 +99,7 @@ export function viewOf(snapshot: PipelineSnapshot): PipelineView {
 
 function stageOf({ attempts, reason, trainingJob, ...stage }: StageSnapshot): StageView {
   const newest = attempts.reduce<StageSnapshot["attempts"][number] | null>((best, attempt) => (attempt.number > (best?.number ?? 0) ? attempt : best), null);
-  return { ...stage, attempt: newest?.number ?? null, agent: newest?.agent?.name ?? null, remark: reason, waitReasons: [], metrics: new Map(), simulated: trainingJob?.simulated === true, anomalies: [...(trainingJob?.anomalies ?? [])] };
+  return { ...stage, attempt: newest?.number ?? null, agent: newest?.agent?.name ?? null, remark: reason, waitReasons: [], metrics: new Map(), simulated: stage.simulated === true, anomalies: [...(trainingJob?.anomalies ?? [])] };
 }
 
 /** Takes an anomaly of a stage in. False when it was in already. */
@@ -159,7 +159,7 @@ function applyToStage(stage: StageView, { type, at, payload }: ApiEvent): void {
     case "StageWaitingApproval": Object.assign(stage, { status: "WAITING_APPROVAL", startedAt: at, remark: text(payload["message"]) }); break;
     case "StagePaused": Object.assign(stage, { status: "PAUSED", remark: text(payload["reason"]) }); break;
     case "StageCompleted": case "StageReused":
-      Object.assign(stage, { status: "COMPLETED", finishedAt: at, outputs: payload["outputs"] ?? {}, error: null, remark: type === "StageReused" ? "taken over" : null });
+      Object.assign(stage, { status: "COMPLETED", finishedAt: at, outputs: payload["outputs"] ?? {}, simulated: stage.simulated || (payload["outputs"] as StageView["outputs"])?.["simulated"] === true, error: null, remark: type === "StageReused" ? "taken over" : null });
       break;
     case "StageFailed": Object.assign(stage, { status: "FAILED", finishedAt: at, error: failure ?? null, remark: null }); break;
     case "StageCancelled": Object.assign(stage, { status: "CANCELLED", finishedAt: at, remark: text(payload["reason"]) }); break;

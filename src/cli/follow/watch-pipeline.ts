@@ -81,7 +81,7 @@ export function sayEnd(cli: Cli, view: PipelineView): void {
   const counts = Object.entries(countsOf(view)).map(([status, count]) => `${count} ${status}`).join(", ");
   cli.note(`${statusStyle(style, view.status)(view.status)} ${view.name}: ${counts}${view.error === null ? "" : `. ${view.error}`}`);
   for (const stage of [...view.stages.values()].filter(({ simulated, anomalies }) => simulated || anomalies.length > 0).slice(0, 5)) {
-    cli.note(`  ${harmless(stage.name)}: ${[stage.simulated ? style.yellow("simulated, nothing was trained") : "", anomalySummary(stage.anomalies, style)].filter((part) => part !== "").join("; ")}`);
+    cli.note(`  ${harmless(stage.name)}: ${[stage.simulated ? style.yellow(stage.kind === "TRAIN" ? "simulated, nothing was trained" : "simulated, its results are made up") : "", anomalySummary(stage.anomalies, style)].filter((part) => part !== "").join("; ")}`);
     if (stage.anomalies.length > 0) next("Anomalies:", `job anomalies ${stage.id}`);
   }
   if (view.status === "COMPLETED") return next("Look at it:", `show ${view.id}`);
@@ -112,7 +112,7 @@ function lineDisplay(cli: Cli): Display {
       const counts = Object.entries(countsOf(view)).map(([status, count]) => `${count} ${status}`).join(", ");
       cli.line(`${new Date().toISOString().slice(11, 19)}  ${cli.style.bold("pipeline")}  ${statusStyle(cli.style, view.status)(view.status)}  ${view.name} ${view.id}: ${counts}${first ? "" : " (read anew)"}`);
       if (first) for (const stage of view.stages.values()) {
-        if (stage.simulated) cli.line(`${new Date().toISOString().slice(11, 19)}  ${harmless(stage.name)}  ${cli.style.yellow("simulated: nothing is trained")}`);
+        if (stage.simulated) cli.line(`${new Date().toISOString().slice(11, 19)}  ${harmless(stage.name)}  ${cli.style.yellow(stage.kind === "TRAIN" ? "simulated: nothing is trained" : "simulated: its results are made up")}`);
         if (stage.anomalies.length > 0) cli.line(`${new Date().toISOString().slice(11, 19)}  ${harmless(stage.name)}  ${anomalySummary(stage.anomalies, cli.style)}`);
       }
       first = false;

@@ -1,5 +1,5 @@
 // Evaluations, their rows and what changed between two, as text for people.
-import type { EvaluationAnswer, IntervalAnswer, SampleAnswer } from "../api/evaluations.js";
+import { SIMULATED_SCORES, type EvaluationAnswer, type IntervalAnswer, type SampleAnswer } from "../api/evaluations.js";
 import type { Style } from "../style.js";
 import { count } from "./quantities.js";
 import { renderTable } from "./table.js";
@@ -29,7 +29,7 @@ export function probability(p: number): string {
 }
 
 export function describeEvaluation(evaluation: EvaluationAnswer, style: Style): string[] {
-  const { stage, checkpoint, datasetName, sampleCount, errorCount, sampleSet, createdAt } = evaluation;
+  const { stage, checkpoint, datasetName, sampleCount, errorCount, sampleSet, simulated, createdAt } = evaluation;
   const facts: [string, string][] = [
     ["Evaluation", evaluation.id], ["Pipeline", `${harmless(stage.pipeline.name)} (${stage.pipeline.id}), stage ${harmless(stage.name)}`],
     ["Of", checkpoint === null ? "no registered checkpoint" : `step ${count(checkpoint.step)} of ${harmless(checkpoint.stage.name)} (${checkpoint.id})`],
@@ -37,6 +37,7 @@ export function describeEvaluation(evaluation: EvaluationAnswer, style: Style): 
     ["Rows", `${sampleCount === 0 ? "not told" : `${count(sampleCount)} scored`}${errorCount === null || errorCount === 0 ? "" : `, ${style.red(`${count(errorCount)} without a score`)}`}`],
     ...(sampleSet === null ? [] : [["Kept", `${count(sampleSet.kept)} rows: ${count(sampleSet.correct)} correct, ${count(sampleSet.wrong)} wrong, ${count(sampleSet.errors)} errors${sampleSet.unscored === 0 ? "" : `, ${count(sampleSet.unscored)} not scored one by one`}${sampleSet.leftOut === 0 ? "" : `; ${count(sampleSet.leftOut)} left out for lack of room`}`] as [string, string]]),
     ["Made", createdAt],
+    ...(simulated ? [["Note", style.yellow(SIMULATED_SCORES)] as [string, string]] : []),
   ];
   return [...facts.map(([name, text]) => `${style.dim(name.padEnd(11))} ${text}`), "", ...scoreTable(evaluation, style)];
 }

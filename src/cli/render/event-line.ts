@@ -1,5 +1,6 @@
 // One event as one line of text, for logs of a build server and terminals that cannot be redrawn.
 import type { ApiEvent } from "../follow/pipeline-view.js";
+import { simulatedStages, type JudgedStage } from "../../domain/pipeline/simulated.js";
 import { statusStyle, type Style } from "../style.js";
 import { shortOutputs } from "./pipeline-frame.js";
 import { harmless } from "./text-width.js";
@@ -18,7 +19,7 @@ function describe({ type, payload }: ApiEvent): [status: string, detail: string]
   const why = failure === undefined ? "" : `${failure.code}: ${failure.message}`;
   const reason = typeof payload["reason"] === "string" ? payload["reason"] : "";
   switch (type) {
-    case "PipelineSubmitted": return ["SUBMITTED", typeof payload["by"] === "string" ? `by ${payload["by"]}` : ""];
+    case "PipelineSubmitted": return ["SUBMITTED", [typeof payload["by"] === "string" ? `by ${payload["by"]}` : "", simulatedText(payload["spec"])].filter((part) => part !== "").join("; ")];
     case "PipelineStarted": return ["RUNNING", ""];
     case "PipelinePaused": return ["PAUSED", reason];
     case "PipelineResumed": return ["RUNNING", reason];
@@ -43,4 +44,11 @@ function describe({ type, payload }: ApiEvent): [status: string, detail: string]
     case "AttemptStopRequested": return ["STOPPING", reason];
     default: return null;
   }
+}
+
+/** Which stages of a specification are simulated; empty when none is. */
+function simulatedText(spec: unknown): string {
+  const stages = (spec as { readonly stages?: readonly JudgedStage[] } | undefined)?.stages;
+  const names = Array.isArray(stages) ? [...simulatedStages(stages as readonly JudgedStage[])] : [];
+  return names.length === 0 ? "" : `simulated: ${names.slice(0, 10).join(", ")}${names.length > 10 ? ", …" : ""}`;
 }

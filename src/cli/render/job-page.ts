@@ -10,7 +10,7 @@ export const SHOWN_JOB_FIELDS = `${JOB_FIELDS} modelResolved
   stage { error { code message hint } attempts { number status agent { name } diagnosis { cause suggestion evidence } } }
   metrics(maxPoints: 1) { name points { step value nonFinite } }
   checkpoints { id step sizeBytes isBest isPinned deletedAt }
-  evaluations { datasetName scores sampleCount }
+  evaluations { datasetName scores sampleCount simulated }
   sampleSets { source step kept leftOut }
   memoryEstimate { bytesPerGpu error gpus gpuBytes parts { name bytesPerGpu how } }`;
 
@@ -22,7 +22,7 @@ export interface ShownJob extends JobAnswer {
   };
   readonly metrics: readonly { readonly name: string; readonly points: readonly { readonly step: number; readonly value: number | null; readonly nonFinite: string | null }[] }[];
   readonly checkpoints: readonly { readonly id: string; readonly step: number; readonly sizeBytes: number | null; readonly isBest: boolean; readonly isPinned: boolean; readonly deletedAt: string | null }[];
-  readonly evaluations: readonly { readonly datasetName: string | null; readonly scores: Readonly<Record<string, unknown>>; readonly sampleCount: number }[];
+  readonly evaluations: readonly { readonly datasetName: string | null; readonly scores: Readonly<Record<string, unknown>>; readonly sampleCount: number; readonly simulated: boolean }[];
   readonly sampleSets: readonly { readonly source: string; readonly step: number | null; readonly kept: number; readonly leftOut: number }[];
   readonly memoryEstimate: { readonly bytesPerGpu: number; readonly error: number; readonly gpus: number; readonly gpuBytes: number | null; readonly parts: readonly { readonly name: string; readonly bytesPerGpu: number; readonly how: string }[] } | null;
 }
@@ -44,8 +44,8 @@ export function describeJob(job: ShownJob, style: Style, now: number): string[] 
     ...(error === null ? [] : ["", style.red(`${error.code}: ${harmless(error.message)}`), ...(error.hint === null ? [] : [harmless(error.hint)])]),
     ...section("diagnosis", diagnosis === null ? [] : [`${diagnosis.cause}: ${harmless(diagnosis.suggestion)}`, ...diagnosis.evidence.map((line) => style.dim(`| ${harmless(line)}`))]),
     ...section("anomalies", job.anomalies.slice(-MOST_ANOMALIES).flatMap((anomaly) => [anomalyLine(anomaly, style), style.dim(`  ${harmless(anomaly.suggestion)}`)])),
-    ...section("checkpoints", there.map((checkpoint) => `step ${count(checkpoint.step)}  ${style.dim(checkpoint.id)}${checkpoint.sizeBytes === null ? "" : `  ${bytes(checkpoint.sizeBytes)}`}${checkpoint.isBest ? `  ${style.green("best")}` : ""}${checkpoint.isPinned ? "  pinned" : ""}`)),
-    ...section("scores", job.evaluations.map(({ scores, sampleCount, datasetName }) => harmless(`${datasetName ?? "data"}${sampleCount === 0 ? "" : `, ${count(sampleCount)} samples`}: ${Object.entries(scores).map(([name, value]) => `${name} ${typeof value === "number" ? metricValue(value, null) : String(value)}`).join(", ")}`))),
+    ...section("checkpoints", there.map((checkpoint) => `step ${count(checkpoint.step)}  ${style.dim(checkpoint.id)}${checkpoint.sizeBytes === null ? "" : `  ${bytes(checkpoint.sizeBytes)}`}${job.simulated ? `  ${style.yellow("simulated")}` : ""}${checkpoint.isBest ? `  ${style.green("best")}` : ""}${checkpoint.isPinned ? "  pinned" : ""}`)),
+    ...section("scores", job.evaluations.map(({ scores, sampleCount, datasetName, simulated }) => harmless(`${simulated ? "simulated, " : ""}${datasetName ?? "data"}${sampleCount === 0 ? "" : `, ${count(sampleCount)} samples`}: ${Object.entries(scores).map(([name, value]) => `${name} ${typeof value === "number" ? metricValue(value, null) : String(value)}`).join(", ")}`))),
     ...section("samples", sampleLines(job)),
     ...section("memory per GPU", memoryLines(job, style)),
     ...section("newest metrics", job.metrics.flatMap(({ name, points }) => points.slice(-1).map((point) => `${harmless(name)}  ${metricValue(point.value, point.nonFinite)}  ${style.dim(`step ${count(point.step)}`)}`))),

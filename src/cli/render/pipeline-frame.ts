@@ -86,9 +86,10 @@ export function newestMetrics(stage: StageView, style: Style, most = 3): string 
 /** Outputs shown of a stage. */
 const MOST_OUTPUTS = 12;
 
-/** Numbers and short texts among the outputs, the first of them; paths and long texts are left to `show`. */
+/** Numbers and short texts among the outputs, the first of them, and before all that they are made up; paths and long texts are left to `show`. */
 export function shortOutputs(outputs: Readonly<Record<string, unknown>> | null): string {
-  const all = shortValues(outputs ?? {});
+  const { simulated, ...others } = outputs ?? {};
+  const all = simulated === true ? ["simulated", ...shortValues(others)] : shortValues(outputs ?? {});
   return [...all.slice(0, MOST_OUTPUTS), ...(all.length > MOST_OUTPUTS ? [`and ${all.length - MOST_OUTPUTS} more`] : [])].join(" ");
 }
 

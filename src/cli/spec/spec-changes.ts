@@ -1,6 +1,7 @@
 // What the command line changes in a specification before it is checked: --set, and the directory of the file.
 //   C1. The value given is not changed: a copy is returned.
 import { parse } from "yaml";
+import { simulatedStages } from "../../domain/pipeline/simulated.js";
 import { CliError, EXIT } from "../exit-codes.js";
 
 export interface AppliedChange {
@@ -22,15 +23,20 @@ export function applySets(spec: unknown, sets: readonly string[]): { spec: unkno
 }
 
 /**
- * Makes every train stage a simulated one, which needs no GPU and gets none: a stand-in for the trainer runs there. Throws CliError (usage) when the specification
- * has no train stage.
+ * Makes every train stage a simulated one, and the merge and evaluate stages that work on their models: they need no GPU and get none, a stand-in runs there. Throws
+ * CliError (usage) when the specification has no train stage.
  */
 export function simulateTraining(spec: unknown): { spec: unknown; changes: AppliedChange[]; names: readonly string[] } {
   const copy = structuredClone(spec);
   const stages = isRecord(copy) && Array.isArray(copy["stages"]) ? (copy["stages"] as unknown[]) : [];
   const names: string[] = [];
+  const trainings = stages.map((stage) => isRecord(stage) && stage["kind"] === "train" && isRecord(stage["params"]));
+  const judged = stages.map((stage, index) => ({ name: String(isRecord(stage) ? stage["name"] : index), kind: "train", params: { ...(isRecord(stage) && isRecord(stage["params"]) ? stage["params"] : {}), simulate: trainings[index] } }));
+  const after = simulatedStages(judged);
   const changes = stages.flatMap((stage, index): AppliedChange[] => {
-    if (!isRecord(stage) || stage["kind"] !== "train" || !isRecord(stage["params"])) return [];
+    if (!isRecord(stage) || !isRecord(stage["params"])) return [];
+    const rehearsed = stage["kind"] === "merge" || (stage["kind"] === "evaluate" && "model" in stage["params"] && !("run" in stage["params"]));
+    if (trainings[index] !== true && !(rehearsed && after.has(judged[index]!.name))) return [];
     stage["params"]["simulate"] = true;
     if (isRecord(stage["resources"])) for (const wanted of ["gpus", "gpuModel", "gpuMemoryMiB"]) delete stage["resources"][wanted];
     names.push(String(stage["name"]));

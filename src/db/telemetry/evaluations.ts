@@ -35,22 +35,25 @@ export interface EvaluationOf {
   readonly params: Readonly<Record<string, unknown>>;
   /** Those of the COMPLETED stage, without evaluationProblems. */
   readonly outputs: Outputs;
+  /** Whether the stage's results are made up; one of a checkpoint that a simulated training left is so by itself. */
+  readonly simulated: boolean;
   readonly resolve: PipelineState;
   readonly now: Date;
 }
 
 /** Records the evaluation within the transaction that completes its stage. */
 export async function recordEvaluation(client: pg.ClientBase, evaluation: EvaluationOf): Promise<void> {
-  const { stageId, pipelineId, attemptId, params, outputs, resolve, now } = evaluation;
+  const { stageId, pipelineId, attemptId, params, outputs, simulated, resolve, now } = evaluation;
   const paths = evaluatedPaths(params, resolve).map((path) => path.replace(/\/+$/, ""));
   const errors = outputs["errors"];
   await client.query(
-    `insert into evaluations (id, stage_id, pipeline_id, attempt_id, checkpoint_id, dataset, scores, sample_count, created_at, intervals, errors)
-     values ($1, $2, $3::text, $4,
-       (select id from checkpoints where pipeline_id = $3::text and rtrim(path, '/') = any($5::text[]) order by array_position($5::text[], rtrim(path, '/')), created_at desc, id desc limit 1), $6, $7, $8, $9, $10, $11)
+    `insert into evaluations (id, stage_id, pipeline_id, attempt_id, checkpoint_id, dataset, scores, sample_count, created_at, intervals, errors, simulated)
+     select $1, $2, $3::text, $4, c.id, $6, $7, $8, $9, $10, $11, $12::boolean or exists (select 1 from training_jobs j where j.stage_id = c.stage_id and j.simulated)
+       from (select 1) one left join lateral
+         (select id, stage_id from checkpoints where pipeline_id = $3::text and rtrim(path, '/') = any($5::text[]) order by array_position($5::text[], rtrim(path, '/')), created_at desc, id desc limit 1) c on true
      on conflict (attempt_id) do nothing`,
     [newId("evl", now.getTime()), stageId, pipelineId, attemptId, paths, evaluatedOn(params, resolve), JSON.stringify(outputs["scores"]), typeof outputs["sampleCount"] === "number" ? outputs["sampleCount"] : 0, now,
-      JSON.stringify(intervalsIn(outputs)), Number.isSafeInteger(errors) && (errors as number) >= 0 ? errors : null],
+      JSON.stringify(intervalsIn(outputs)), Number.isSafeInteger(errors) && (errors as number) >= 0 ? errors : null, simulated],
   );
 }
 
@@ -106,6 +109,8 @@ export interface EvaluationRow {
   readonly intervals: Readonly<Record<string, ScoreInterval>>;
   /** Rows without a score; null: not reported. */
   readonly errors: number | null;
+  /** A stand-in drew the answers, or made the model that gave them. */
+  readonly simulated: boolean;
   readonly createdAt: Date;
 }
 
@@ -113,7 +118,7 @@ export interface EvaluationRow {
  *  an evaluation between two of them comes for both. */
 export async function listEvaluations(db: Db, stageIds: readonly StageId[]): Promise<EvaluationRow[]> {
   const { rows } = await sql<EvaluationRow>`
-    select e.id, k.stage_id as "stageId", e.pipeline_id as "pipelineId", e.attempt_id as "attemptId", e.checkpoint_id as "checkpointId", e.dataset, e.scores, e.sample_count as "sampleCount", e.intervals, e.errors, e.created_at as "createdAt"
+    select e.id, k.stage_id as "stageId", e.pipeline_id as "pipelineId", e.attempt_id as "attemptId", e.checkpoint_id as "checkpointId", e.dataset, e.scores, e.sample_count as "sampleCount", e.intervals, e.errors, e.simulated, e.created_at as "createdAt"
       from (select stage_id, id from evaluations where stage_id = any(${stageIds}::text[])
             union
             select c.stage_id, e.id from checkpoints c join evaluations e on e.checkpoint_id = c.id where c.stage_id = any(${stageIds}::text[])) k
@@ -124,7 +129,7 @@ export async function listEvaluations(db: Db, stageIds: readonly StageId[]): Pro
 /** All evaluations of a pipeline, oldest first. */
 export async function listPipelineEvaluations(db: Db, pipelineId: PipelineId): Promise<EvaluationRow[]> {
   const { rows } = await sql<EvaluationRow>`
-    select e.id, e.stage_id as "stageId", e.pipeline_id as "pipelineId", e.attempt_id as "attemptId", e.checkpoint_id as "checkpointId", e.dataset, e.scores, e.sample_count as "sampleCount", e.intervals, e.errors, e.created_at as "createdAt"
+    select e.id, e.stage_id as "stageId", e.pipeline_id as "pipelineId", e.attempt_id as "attemptId", e.checkpoint_id as "checkpointId", e.dataset, e.scores, e.sample_count as "sampleCount", e.intervals, e.errors, e.simulated, e.created_at as "createdAt"
       from stages s join evaluations e on e.stage_id = s.id where s.pipeline_id = ${pipelineId} order by e.created_at, e.id`.execute(db);
   return rows;
 }
@@ -132,7 +137,7 @@ export async function listPipelineEvaluations(db: Db, pipelineId: PipelineId): P
 /** Evaluations by their ids; unknown ones are missing. */
 export async function readEvaluations(db: Db, ids: readonly EvaluationId[]): Promise<EvaluationRow[]> {
   const { rows } = await sql<EvaluationRow>`
-    select id, stage_id as "stageId", pipeline_id as "pipelineId", attempt_id as "attemptId", checkpoint_id as "checkpointId", dataset, scores, sample_count as "sampleCount", intervals, errors, created_at as "createdAt"
+    select id, stage_id as "stageId", pipeline_id as "pipelineId", attempt_id as "attemptId", checkpoint_id as "checkpointId", dataset, scores, sample_count as "sampleCount", intervals, errors, simulated, created_at as "createdAt"
       from evaluations where id = any(${ids}::text[])`.execute(db);
   return rows;
 }

@@ -78,6 +78,7 @@ export const evaluateModelParamsSchema = z.strictObject({
     memoryShare: z.number().gt(0).lt(1).default(0.8).describe("Of each GPU's memory, for weights and KV cache."),
   }).optional().describe("model: what draws the answers."),
   overrides: z.record(z.string().min(1).max(300), overrideValue).optional().describe("model: anything else of verl's configuration, by its own key path."),
+  simulate: z.boolean().default(false).describe("model: a stand-in makes up the answers, without verl and GPUs, some of them right; the scorer scores them in earnest. For trying a pipeline out. Every view says so."),
   verl: z.string().regex(/^0\.\d+\.\d+$/).optional().describe("model: version that the overrides are checked against beforehand. Default 0.7.1; the agent checks against what it has."),
   python: path.optional().describe("model, and the scorer verl: Python interpreter on the host that has verl. Default: what the agent found verl with."),
   env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), argument).optional().describe("Added to the environment of verl and of the scorer's program. A value secret://name is filled in by the agent and redacted everywhere."),
@@ -143,6 +144,7 @@ function refuseUnused(params: EvaluateModelParams, refuse: Refuse): void {
   } else {
     for (const field of ONLY_FOR_MODEL) if (params[field] !== undefined) unused(field, "with model");
     if (params.generation.maxPromptTokens !== undefined) unused("generation.maxPromptTokens", "with model");
+    if (params.simulate) unused("simulate", "with model");
     if (params.python !== undefined && kind !== "verl") unused("python", "with model or the scorer verl");
   }
   if (params.tolerance !== undefined && kind !== "numeric" && kind !== "math") unused("tolerance", "for the scorers numeric and math");
@@ -170,9 +172,10 @@ function refuseEndpoint({ url, apiKey, headers = {} }: NonNullable<EvaluateModel
   }
 }
 
-function resourceProblems({ engine }: EvaluateModelParams, path: string, { gpus, nodes }: Pick<Resources, "gpus" | "nodes">): Problem[] {
+function resourceProblems({ engine, simulate }: EvaluateModelParams, path: string, { gpus, nodes }: Pick<Resources, "gpus" | "nodes">): Problem[] {
   const at = path.replace(/params$/, "resources");
   const problem = (field: string, message: string, hint: string): Problem => ({ path: `${at}.${field}`, severity: "ERROR", code: "INVALID_FIELD", message, hint });
+  if (simulate) return [];
   const each = engine?.tensorParallel ?? 1;
   if (gpus === 0) return [problem("gpus", "A model is evaluated on GPUs, and the stage asks for none.", "Set resources: { gpus: 1 } or more, or evaluate an endpoint.")];
   if (nodes > 1) return [problem("nodes", "A model is evaluated on one node.", "Set nodes: 1.")];

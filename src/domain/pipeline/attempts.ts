@@ -8,6 +8,7 @@ import type { CommandOf } from "./commands.js";
 import { nextTryAt } from "./conditions.js";
 import { completeStage, failStage, cancelWaiting, requestStop, skipDownstream, type Draft } from "./draft.js";
 import { isPlaceable, liveAttempt, nextTimerAt, type Failure, type LiveAttempt, type Member } from "./state.js";
+import { mostTelling } from "./telling-failure.js";
 
 /** Wait before a refused stage is offered again, in milliseconds: what made the agent refuse (a stranger on its GPU) rarely ends at once. */
 const REFUSED_WAIT_MS = 10_000;
@@ -84,10 +85,10 @@ function endAttempt(draft: Draft, index: number, live: LiveAttempt, members: rea
     return failAttempt(draft, index, attempt, overdue(live, failed?.failure ?? null));
   }
   if (live.stopping?.cause === "HEALTH") return endUnhealthy(draft, index, attempt, live.stopping, failed?.failure ?? null);
-  // Of several, the first that ended badly is why: what the others say after it is usually about losing it.
+  // Of several, the first that ended badly is why, unless another one tells more (T1 of telling-failure.ts).
   const first = members.find((member) => member.agentId === live.stopping?.peer)?.outcome ?? bad[0]!;
   const cause = first.kind === "STOPPED" ? failed ?? first : first;
-  if (cause.kind === "FAILED") return failAttempt(draft, index, attempt, cause.failure);
+  if (cause.kind === "FAILED") return failAttempt(draft, index, attempt, mostTelling(cause.failure, bad.flatMap((outcome) => (outcome.kind === "FAILED" ? [outcome.failure] : []))));
   if (cause.kind === "LOST") {
     const failure: Failure = { code: "AGENT_LOST", message: cause.reason, hint: "The program may have been healthy. Look at the agent's host and its network; the stage resumes from its last checkpoint where it can.", exitCode: null, logTail: [] };
     draft.emit({ type: "AttemptLost", ...attempt, failure });

@@ -142,7 +142,7 @@ export function capabilityOf(stage: Pick<StageSpec, "kind" | "params">): string 
 
 /** A stage that names its own interpreter is checked where it runs: what an agent found in another one says nothing about it. */
 function trainerCapability({ kind, params }: Pick<StageSpec, "kind" | "params">): string {
-  if (params["simulate"] === true) return "train:simulate";
+  if (params["simulate"] === true) return `${kind}:simulate`;
   if (params["python"] !== undefined) return "python";
   if (kind === "merge") return "merge";
   const trainer = ALGORITHM_FACTS[params["algorithm"] as Algorithm]?.trainer;
@@ -150,6 +150,7 @@ function trainerCapability({ kind, params }: Pick<StageSpec, "kind" | "params">)
 }
 
 function modelCapability(params: StageSpec["params"]): string {
+  if (params["simulate"] === true) return "evaluate:simulate";
   return params["python"] === undefined ? `evaluate:model:${engineOf(params["engine"], "name")}` : "python";
 }
 

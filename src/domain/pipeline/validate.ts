@@ -11,6 +11,7 @@ import { buildDag, dagProblems, layersOf, nearestName, spelling, upstreamTest, t
 import { hostileProblem } from "./hostile-input.js";
 import { issueWords } from "./issue-words.js";
 import { findReferences } from "./references.js";
+import { simulationProblems } from "./simulated.js";
 import {
   MAX_STAGES, approvalParamsSchema, cleanupParamsSchema, commandParamsSchema, evaluateProgramParamsSchema, pipelineSchema, stageSchema, type PipelineSpec, type StageSpec,
 } from "./spec.js";
@@ -37,7 +38,7 @@ export function validateSpec(input: unknown): Validation {
   const graph = dagProblems(nodes);
   const dag = graph.length === 0 ? buildDag(nodes) : null;
   const names = new Set(nodes.map((node) => node.name));
-  problems.push(...graph, ...(dag === null ? [] : referenceProblems(stages, dag)));
+  problems.push(...graph, ...(dag === null ? [] : [...referenceProblems(stages, dag), ...simulationProblems(stages)]));
   for (const [index, stage] of stages.entries()) {
     if (stage !== null) problems.push(...paramsProblems(stage, index, names));
     if (problems.length > MAX_PROBLEMS) break;

@@ -8,6 +8,7 @@ export const mergeParamsSchema = z.strictObject({
   checkpoint: path.describe("Folder of a checkpoint (…/global_step_N) on the host, normally ${stages.<name>.outputs.checkpoint}."),
   backend: z.enum(["fsdp", "megatron"]).default("fsdp").describe("How the training had spread the model."),
   lora: z.enum(["fold", "keep"]).default("fold").describe("What becomes of a low-rank adapter. fold: it is added into the weights. keep: it stays a folder of its own beside the base weights."),
+  simulate: z.boolean().default(false).describe("Merges the checkpoint of a simulated training, with a stand-in and without verl. Every view says so."),
   python: path.optional().describe("Python interpreter on the host. Default: what the agent found verl with."),
 });
 export type MergeParams = z.infer<typeof mergeParamsSchema>;

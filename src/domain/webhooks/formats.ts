@@ -39,8 +39,8 @@ export function refusalIn(format: WebhookFormat, answer: string): string | null 
 }
 
 const BODIES: Readonly<Record<WebhookFormat, (notice: NamedNotice, secret: string | null, seconds: number) => unknown>> = {
-  json: ({ id, event, at, pipelineId, pipelineName, labels, stageId, stageName, title, text, details }) => ({
-    id, event, at: new Date(at).toISOString(), pipeline: pipelineId === null ? null : { id: pipelineId, name: pipelineName, labels }, stage: stageId === null ? null : { id: stageId, name: stageName }, title, text, details,
+  json: ({ id, event, at, pipelineId, pipelineName, labels, stageId, stageName, title, text, simulated, details }) => ({
+    id, event, at: new Date(at).toISOString(), pipeline: pipelineId === null ? null : { id: pipelineId, name: pipelineName, labels }, stage: stageId === null ? null : { id: stageId, name: stageName }, title, text, simulated, details,
   }),
   slack: (notice) => ({
     text: headline(notice, slackText),
@@ -59,9 +59,9 @@ const BODIES: Readonly<Record<WebhookFormat, (notice: NamedNotice, secret: strin
 const MARKS = { GOOD: { slack: ":white_check_mark:", plain: "✅" }, BAD: { slack: ":x:", plain: "❌" }, NEUTRAL: { slack: ":information_source:", plain: "ℹ️" } } as const;
 
 /** E.g. `Pipeline nightly: stage train failed: GPU_OUT_OF_MEMORY`. */
-function headline({ pipelineName, pipelineId, stageName, title }: NamedNotice, written: (text: string) => string): string {
+function headline({ pipelineName, pipelineId, stageName, title, simulated }: NamedNotice, written: (text: string) => string): string {
   const of = pipelineId === null ? "" : `Pipeline ${pipelineName ?? pipelineId}${stageName === null ? "" : `: stage ${stageName}`} `;
-  return written(`${of}${title}`);
+  return written(`${of}${title}${simulated ? " (simulated)" : ""}`);
 }
 
 /** Slack reads these three characters as control characters. */

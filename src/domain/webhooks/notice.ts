@@ -21,6 +21,8 @@ export interface Notice {
   readonly text: string | null;
   /** GOOD, BAD or neither. */
   readonly tone: "GOOD" | "BAD" | "NEUTRAL";
+  /** What it tells of is made up by a stand-in, or made of such. */
+  readonly simulated: boolean;
   /** Facts for programs. */
   readonly details: Readonly<Record<string, string | number | null>>;
 }
@@ -29,7 +31,7 @@ export interface Notice {
 const MOST_TEXT = 1_500;
 
 /** What an event of a pipeline gives to tell; null: nothing. `stageId`: of the event's stage. */
-export function noticeOf(event: PipelineEvent, of: { readonly pipelineId: PipelineId; readonly seq: number; readonly stageId: StageId | null }): Notice | null {
+export function noticeOf(event: PipelineEvent, of: { readonly pipelineId: PipelineId; readonly seq: number; readonly stageId: StageId | null }): Omit<Notice, "simulated"> | null {
   const base = { key: `${of.pipelineId}:${of.seq}`, at: event.at, pipelineId: of.pipelineId, stageId: of.stageId };
   switch (event.type) {
     case "PipelineCompleted": return { ...base, event: "pipeline.ended", title: "completed", text: null, tone: "GOOD", details: { status: "COMPLETED" } };

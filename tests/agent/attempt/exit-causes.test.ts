@@ -30,6 +30,7 @@ test.each([
   ["FILE_NOT_FOUND", 1, "FileNotFoundError: [Errno 2] No such file or directory: 'train.parquet'", /train\.parquet/],
   ["FILE_NOT_FOUND", 1, "Error: ENOENT: no such file or directory, open 'x.json'", /x\.json/],
   ["EXIT_NONZERO", 1, "[rank0]: huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name'\ntorch.distributed.elastic.multiprocessing.errors.ChildFailedError: ", /HFValidationError: Repo id/],
+  ["EXIT_NONZERO", 1, "ray.exceptions.RayTaskError(AssertionError): ray::TaskRunner.run() (pid=4711, ip=127.0.0.1)\nAssertionError: Train dataloader is empty!", /ended with AssertionError: Train dataloader is empty!/],
   ["COMMAND_NOT_FOUND", 127, "sh: 1: torchrun: not found", /127/],
   ["KILLED_BY_SIGNAL", 139, "Segmentation fault", /SIGSEGV/],
   ["KILLED_BY_SIGNAL", 143, "", /SIGTERM/],

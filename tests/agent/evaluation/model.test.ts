@@ -1,4 +1,5 @@
 // Evaluate stages that draw answers with verl: a real agent and the real program over a scripted stand-in for Python (tests/support/verl-stand-in.ts).
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { packagePath } from "../../../src/package-root.js";
@@ -61,4 +62,32 @@ test("a host without verl, with one that is too old, or overrides that it lacks:
   expect(await run({ version: null })).toMatchObject({ kind: "FAILED", failure: { code: "MODULE_NOT_FOUND", message: expect.stringContaining("has no verl, which draws the answers of a local model") } });
   expect(await run({ version: "0.3.0" })).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("verl 0.3.0, which cannot be used") } });
   expect(await run({ version: "0.7.1" }, { overrides: { "actor_rollout_ref.rollout.max_num_seq": 3 } })).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("max_num_seqs") } });
+});
+
+test("a model that a simulated training left is recognised by what lies in its folder: refused where it would be loaded, rehearsed with simulate", async () => {
+  const world = await startWorldOfTwoGpus();
+  const { calls, ...python } = standIn(world, { version: "0.7.1" });
+  const model = join(world.data, "model");
+  mkdirSync(model);
+  writeFileSync(join(model, "config.json"), JSON.stringify({ model_type: "qwen2", trainyard: "simulated: nothing was trained" }));
+  const params = { model, input: world.file("sums.jsonl", sums(30)), answerPattern: "#### (.+)", ...python };
+  expect(await world.run(evaluating(params, onGpus), 30_000)).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("left by a simulated training") as unknown, hint: expect.stringContaining("simulate: true") as unknown } });
+  const rehearsal = evaluating({ ...params, scorer: { verl: { file: "/rewards/mine.py" } }, dataSource: "sums", simulate: true, generation: { n: 2 } });
+  const outputs = outputsOf(await world.run(rehearsal, 30_000)) as unknown as { scores: Record<string, number> };
+  expect(outputs).toMatchObject({ simulated: true, sampleCount: 30, errors: 0 });
+  expect(outputs.scores["sums"]).toBe(outputs.scores["score"]);
+  expect(outputs.scores["score"]).toBeGreaterThan(0.2);
+  expect(outputs.scores["score"]).toBeLessThan(1);
+  expect(samplesOf(world.peer, rehearsal)[0]!.output).toContain("no model was asked");
+  expect(calls).toThrow("ENOENT"); // nobody asked the stand-in for Python
+});
+
+test.each(["exact", "contains", "numeric", "math", "choice"] as const)("the answers of a rehearsal are some right and some wrong for the scorer %s, the same each time", async (scorer) => {
+  const world = await startDataWorld();
+  const rows = Array.from({ length: 40 }, (_, index) => JSON.stringify({ question: `Number ${index}?`, answer: scorer === "choice" ? "ABCD"[index % 4] : String(index + 100) })).join("\n");
+  const run = async (more: object = {}) => (outputsOf(await world.run(evaluating({ model: "Qwen/Qwen2.5-0.5B", input: world.file("rows.jsonl", rows), scorer, simulate: true, ...more }), 30_000)) as unknown as { scores: { score: number } }).scores.score;
+  const score = await run();
+  expect(score).toBeGreaterThan(0.3);
+  expect(score).toBeLessThan(0.9);
+  expect(await run()).toBe(score);
 });

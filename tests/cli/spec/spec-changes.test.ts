@@ -30,6 +30,17 @@ describe("--simulate", () => {
     expect([changes, names]).toEqual([[{ path: "stages[1].params.simulate", typed: "--simulate" }], ["a"]]);
     expect(TRAINING.stages[1]!.params).not.toHaveProperty("simulate");
   });
+  test("takes along the merge and evaluate stages of what is trained, and no others", () => {
+    const { spec, names } = simulateTraining({ stages: [
+      { name: "a", kind: "train", params: {} },
+      { name: "m", kind: "merge", params: { checkpoint: "${stages.a.outputs.checkpoint}" } },
+      { name: "e", kind: "evaluate", resources: { gpus: 2 }, params: { model: "${stages.m.outputs.model}" } },
+      { name: "base", kind: "evaluate", resources: { gpus: 2 }, params: { model: "Qwen/Qwen3-8B" } },
+      { name: "own", kind: "evaluate", params: { run: ["score", "${stages.m.outputs.model}"] } },
+    ] });
+    expect(names).toEqual(["a", "m", "e"]);
+    expect(spec).toMatchObject({ stages: [{}, {}, { resources: {}, params: { simulate: true } }, { resources: { gpus: 2 } }, {}] });
+  });
   test("is wrong usage where nothing is trained", () => expect(() => simulateTraining({ stages: [TRAINING.stages[0]] })).toThrow("has no train stage"));
 });
 

@@ -124,7 +124,7 @@ test("scores are kept with the checkpoint they are about, once, and count when t
   const state = { spec, dag: buildDag((spec as { stages: never }).stages), stages: { at: (index: number) => stages[index], length: 2 } } as never;
   const evaluation = {
     stageId: score!.stageId, pipelineId: score!.pipelineId, attemptId: scored.attemptId, params: { checkpoint: "${stages.train.outputs.checkpoint}/", dataset: "held-out" },
-    outputs: { scores: { accuracy: 0.75 }, sampleCount: 200 }, resolve: state, now: new Date(),
+    outputs: { scores: { accuracy: 0.75 }, sampleCount: 200 }, resolve: state, simulated: false, now: new Date(),
   };
   await world.transaction((client) => recordEvaluation(client, evaluation));
   await world.transaction((client) => recordEvaluation(client, evaluation));
@@ -141,7 +141,7 @@ test("scores are kept with the checkpoint they are about, once, and count when t
 test("an evaluation of something that nobody registered stands alone", async () => {
   const [score] = await world.pipeline([{ name: "score", kind: "evaluate" }]);
   const attempt = await world.attempt(score!);
-  const evaluation = { stageId: score!.stageId, pipelineId: score!.pipelineId, attemptId: attempt.attemptId, params: { checkpoint: "base-model" }, outputs: { scores: { f1: 0 } }, resolve: {} as never, now: new Date() };
+  const evaluation = { stageId: score!.stageId, pipelineId: score!.pipelineId, attemptId: attempt.attemptId, params: { checkpoint: "base-model" }, outputs: { scores: { f1: 0 } }, resolve: {} as never, simulated: false, now: new Date() };
   await world.transaction((client) => recordEvaluation(client, evaluation));
   expect(await listEvaluations(world.opened.db, [score!.stageId])).toMatchObject([{ checkpointId: null, dataset: null, sampleCount: 0 }]);
 });

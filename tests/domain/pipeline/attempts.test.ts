@@ -1,3 +1,4 @@
+import type { FailureCode } from "../../../src/domain/pipeline/spec.js";
 import { describe, expect, test } from "vitest";
 import { FAILURE_CODES, PERMANENT_CAUSES } from "../../../src/domain/pipeline/spec.js";
 import { nextTimerAt, type MemberOutcome } from "../../../src/domain/pipeline/state.js";
@@ -288,6 +289,18 @@ describe("several agents at once", () => {
     expect(story.end("a", STOPPED, "x")).toEqual(["MemberEnded a #1 x STOPPED"]);
     expect(story.end("a", STOPPED, "z")).toEqual(["MemberEnded a #1 z STOPPED", "AttemptFailed a #1 GPU_OUT_OF_MEMORY", "StageQueued a RETRY in 10 s"]);
     expect(started(story.wait(10)).live("a")).toMatchObject({ number: 2, members: [{ status: "RUNNING" }, { status: "RUNNING" }, { status: "RUNNING" }] });
+  });
+
+  test.each<[string, string, string, string]>([
+    ["a lost peer, then an own cause", "NETWORK", "GPU_OUT_OF_MEMORY", "GPU_OUT_OF_MEMORY"],
+    ["an own cause, then a lost peer", "DISK_FULL", "NETWORK", "DISK_FULL"],
+    ["two causes of their own", "DISK_FULL", "GPU_OUT_OF_MEMORY", "DISK_FULL"],
+    ["a mere signal, then an own cause", "KILLED_BY_SIGNAL", "MODULE_NOT_FOUND", "MODULE_NOT_FOUND"],
+  ])("of several that failed the first is why unless another tells more: %s", (_, first, second, why) => {
+    const story = started(new Story(gang(retried())));
+    story.end("a", failed(first as FailureCode), "y");
+    story.end("a", failed(second as FailureCode), "x");
+    expect(story.end("a", STOPPED, "z")).toEqual(["MemberEnded a #1 z STOPPED", `AttemptFailed a #1 ${why}`, expect.stringMatching(/^Stage(?:Queued|Failed) a/), ...(why === "MODULE_NOT_FOUND" ? ["StageSkipped b", "PipelineFailed"] : [])]);
   });
 
   test("a lost one makes the attempt lost", () => {

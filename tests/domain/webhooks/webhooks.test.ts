@@ -8,7 +8,7 @@ import { noticeOf } from "../../../src/domain/webhooks/notice.js";
 const pipelineId = newId("pip"), stageId = newId("stg");
 const of = { pipelineId, seq: 7, stageId };
 const failed = noticeOf({ type: "StageFailed", at: 1_764_000_000_000, stage: "train", failure: { code: "NETWORK", message: "No route to <host> & \"more\".", hint: "Look.", exitCode: 1, logTail: ["secret log"] } }, of)!;
-const named: NamedNotice = { ...failed, id: "dlv_1", pipelineName: "nightly", labels: { team: "x" }, stageName: "train" };
+const named: NamedNotice = { ...failed, simulated: false, id: "dlv_1", pipelineName: "nightly", labels: { team: "x" }, stageName: "train" };
 
 test("the ends of pipelines, failures of stages and waits for approval are told; everything else is not, and never the log", () => {
   expect(noticeOf({ type: "PipelineCompleted", at: 5 }, { ...of, stageId: null })).toMatchObject({ key: `${pipelineId}:7`, event: "pipeline.ended", tone: "GOOD", details: { status: "COMPLETED" } });
@@ -23,7 +23,7 @@ test("our own form is signed over time and body", () => {
   const { body, headers } = messageOf("json", named, "the secret", 1_764_000_001);
   expect(JSON.parse(body)).toEqual({
     id: "dlv_1", event: "stage.failed", at: "2025-11-24T16:00:00.000Z", pipeline: { id: pipelineId, name: "nightly", labels: { team: "x" } }, stage: { id: stageId, name: "train" },
-    title: "failed: NETWORK", text: "No route to <host> & \"more\". Look.", details: { code: "NETWORK", exitCode: 1 },
+    title: "failed: NETWORK", text: "No route to <host> & \"more\". Look.", simulated: false, details: { code: "NETWORK", exitCode: 1 },
   });
   expect(headers).toMatchObject({ "x-trainyard-delivery": "dlv_1", "x-trainyard-event": "stage.failed", "x-trainyard-timestamp": "1764000001", "x-trainyard-signature": `v1=${createHmac("sha256", "the secret").update(`1764000001.${body}`).digest("hex")}` });
 });
