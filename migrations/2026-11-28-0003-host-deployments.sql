@@ -3,7 +3,7 @@
 -- ssh: an agent that acts for it over SSH. agent: its own, deployed there; the SSH run mode leaves the host alone.
 alter table ssh_hosts add column served_by text not null default 'ssh' check (served_by in ('ssh', 'agent'));
 
--- One row per host with a deployed agent, or an order for one that has not come through. A removed agent leaves no row.
+-- One row per host that was ever ordered an agent of its own. After a removal it tells what was left behind.
 create table host_deployments (
   host_id text collate "C" primary key references ssh_hosts (id),
   -- The last order, and its parameters.

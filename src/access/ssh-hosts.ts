@@ -160,11 +160,12 @@ export function createSshHosts({ db, secrets, agentSocket, home = homedir() }: {
       return db.transaction().execute(async (trx) => {
         const behind = await trx.selectFrom("ssh_hosts").select("name").where("jump_host_id", "=", id as SshHostId).orderBy("name").execute();
         if (behind.length > 0) throw new ConflictError("SSH_HOST_IN_USE", `${name} is the jump host of ${behind.map((host) => host.name).join(", ")}. Remove those first.`);
-        const deployment = await trx.selectFrom("host_deployments").select("host_id").where("host_id", "=", id as SshHostId).executeTakeFirst();
-        if (deployment !== undefined) throw new ConflictError("SSH_HOST_IN_USE", `${name} has an agent of its own, which would go on without anybody who can reach it. Remove that first: trainyard host deploy ${name} --remove`);
+        const deployment = await trx.selectFrom("host_deployments").select(["kind", "state"]).where("host_id", "=", id as SshHostId).forUpdate().executeTakeFirst();
+        if (deployment !== undefined && !(deployment.kind === "REMOVE" && deployment.state === "DONE")) throw new ConflictError("SSH_HOST_IN_USE", `${name} has an agent of its own, which would go on without anybody who can reach it. Remove that first: trainyard host deploy ${name} --remove`);
         const running = await trx.selectFrom("assignments as a").innerJoin("agents as g", "g.id", "a.agent_id").select((eb) => eb.fn.countAll<number>().as("count"))
           .where("g.name", "=", name).where("g.run_mode", "=", "SSH").executeTakeFirstOrThrow();
         if (Number(running.count) > 0) throw new ConflictError("SSH_HOST_IN_USE", `${name} still runs ${running.count} attempt${Number(running.count) === 1 ? "" : "s"}. Drain its agent and wait, or cancel them; then remove it.`);
+        await trx.deleteFrom("host_deployments").where("host_id", "=", id as SshHostId).execute();
         const row = await trx.deleteFrom("ssh_hosts").where("id", "=", id as SshHostId).returning(COLUMNS).executeTakeFirst();
         if (row === undefined) throw new NotFoundError("SSH host", id);
         await audit(trx);

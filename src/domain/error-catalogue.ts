@@ -179,6 +179,7 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   SSH_LOCAL_FILE: { meaning: "A file on this side cannot be read or written, or is not the one that was registered.", action: "Do what the message says, then try again." },
   SSH_TRANSFER_FAILED: { meaning: "The SFTP server on the host refused to go on, without a reason that can be found.", action: "Read its log on the host, and look at disk and quota there; then try again." },
 
+  AGENT_PACKAGE_INCOMPLETE: { meaning: "The control plane's own installation lacks files or packages that an agent needs, so none can be sent to a host.", action: "Install trainyard again on the control plane's machine, or build it there (npm run build)." },
   AGENT_TOKEN_MISSING: { meaning: "The agent was started without a token, or its token file cannot be read.", action: "Make one with `trainyard token create --role agent` and set TRAINYARD_AGENT_TOKEN_FILE." },
   AGENT_DIRECTORY_IN_USE: { meaning: "Another living agent uses the same directory.", action: "Stop that one, or give this one a directory of its own (TRAINYARD_AGENT_DIR)." },
   AGENT_DIRECTORY_UNUSABLE: { meaning: "The agent's directory cannot be written, or lacks a file that its journal needs.", action: "Do what the message says; never edit or copy the directory of an agent." },

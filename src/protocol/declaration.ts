@@ -1,6 +1,6 @@
 // What the operator declares of this host: pools, labels and ports, written in one line each.
 
-import type { Pool } from "../../protocol/messages.js";
+import type { Pool } from "./messages.js";
 
 /** A declaration that cannot be understood; names the variable and the form it must have. */
 export class DeclarationError extends Error {

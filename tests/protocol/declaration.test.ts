@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { parseLabels, parsePools } from "../../../src/agent/host/declaration.js";
-import { agentConfigSchema, readConfig } from "../../../src/config.js";
+import { parseLabels, parsePools } from "../../src/protocol/declaration.js";
+import { agentConfigSchema, readConfig } from "../../src/config.js";
 
 test("the default pools are what the design says", () => {
   expect(parsePools(readConfig(agentConfigSchema, {}).TRAINYARD_AGENT_POOLS)).toEqual([
