@@ -1,11 +1,14 @@
 // Files to and from a host: pushed into a store by content hash, fetched as whole folders. One of it for each link; whoever closes the link closes it before.
 //   F1. It lives through cuts by itself (over-cuts.ts): what has arrived is compared and gone on from, on either side.
 //   F2. Of several pushes of one hash at once one sends; the others wait and find it there.
-//   F3. What a store holds goes when nobody asked for it for some days (`sweep`).
+//   F3. Of several fetches into one file at once in this process one fetches.
+//   F4. What a store holds goes when nobody asked for it for some days (`sweep`).
 
 import { setMaxListeners } from "node:events";
 import { open, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
 import { localDigest } from "./digests.js";
+import { fetchOnce, listTree, makeFolder, type FetchedFile } from "./fetch-tree.js";
 import type { HostLink } from "./host-link.js";
 import { inWords, overCuts } from "./over-cuts.js";
 import { pushOnce } from "./push-file.js";
@@ -45,13 +48,21 @@ export interface PushedFile {
   readonly sentBytes: number;
 }
 
+export interface FetchedTree {
+  readonly files: readonly FetchedFile[];
+  /** Links and special files, which were left there; below the folder, with slashes. */
+  readonly skipped: readonly { readonly path: string; readonly kind: string }[];
+}
+
 export interface FileSync {
   readonly lines: TransferLines;
   /** Resolves when the file is whole and verified on the host. Waits for a host that is away until the signal aborts. A part that was sent stays for the next push. Throws SshError, or the signal's reason. */
   push(file: LocalFile, options?: TransferOptions): Promise<PushedFile>;
   /** Several at once, in their order. The first error ends the others. */
   pushAll(files: readonly LocalFile[], options?: TransferOptions): Promise<readonly PushedFile[]>;
-  /** F3. `keep`: hashes that something still needs. Names what went. Throws SshError. */
+  /** Brings a folder home with everything below it. Folders and files that are here and not there stay. Several files at once; the first error ends the others. `progress` counts the bytes of all files. Throws as `push` does. */
+  fetchTree(remoteFolder: string, localFolder: string, options?: TransferOptions): Promise<FetchedTree>;
+  /** F4. `keep`: hashes that something still needs. Names what went. Throws SshError. */
   sweep(olderThanDays: number, keep: readonly string[]): Promise<readonly string[]>;
   /** Ends what is under way. May be called twice. */
   close(): void;
@@ -102,24 +113,38 @@ export function openFileSync(link: HostLink): FileSync {
 
   return {
     lines, push,
-    async pushAll(files, options = {}) {
-      const slots = createSlots(AT_ONCE);
-      const ending = new AbortController();
-      const signal = options.signal === undefined ? ending.signal : AbortSignal.any([ending.signal, options.signal]);
-      setMaxListeners(0, signal); // each file that waits listens
-      try {
-        return await Promise.all(files.map(async (file) => {
-          const release = await slots.take(signal);
-          try {
-            return await push(file, { ...options, signal });
-          } finally {
-            release();
-          }
-        }));
-      } catch (error) {
-        ending.abort(error);
-        throw error;
-      }
+    pushAll: (files, options = {}) => severalAtOnce(files, options.signal, (file, signal) => push(file, { ...options, signal })),
+    async fetchTree(remoteFolder, localFolder, { signal: outer, progress } = {}) {
+      const entries = await overCuts(link, outer, (helper) => listTree(helper, link.name, remoteFolder));
+      await makeFolder(link.name, localFolder);
+      for (const { parts, stat } of entries) if (stat.kind === "folder") await makeFolder(link.name, join(localFolder, ...parts));
+      const found = entries.filter(({ stat }) => stat.kind === "file");
+      const totalBytes = found.reduce((sum, { stat }) => sum + stat.size, 0);
+      const done = new Map<string, number>();
+      let doneBytes = 0;
+      const files = await severalAtOnce(found, outer, async ({ parts }, signal): Promise<FetchedFile> => {
+        const [remote, local, path] = [[remoteFolder, ...parts].join("/"), join(localFolder, ...parts), parts.join("/")];
+        let fetchedBytes = 0;
+        const fetched = await inTurn(local, signal, () => overCuts(link, signal, (helper, moved) => fetchOnce(lines, helper, {
+          remote, local, signal,
+          progress: (phase, bytes) => {
+            if (phase === "fetching") {
+              doneBytes += bytes - (done.get(path) ?? 0);
+              done.set(path, bytes);
+            }
+            progress?.({ path: local, phase, doneBytes, totalBytes });
+          },
+          came: (bytes) => {
+            fetchedBytes += bytes;
+            moved();
+          },
+        })));
+        doneBytes += fetched.sizeBytes - (done.get(path) ?? 0);
+        done.set(path, fetched.sizeBytes);
+        progress?.({ path: local, phase: "fetching", doneBytes, totalBytes });
+        return { path, ...fetched, fetchedBytes };
+      });
+      return { files, skipped: entries.filter(({ stat }) => stat.kind !== "file" && stat.kind !== "folder").map(({ parts, stat }) => ({ path: parts.join("/"), kind: stat.kind })) };
     },
     async sweep(olderThanDays, keep) {
       const helper = await link.helper();
@@ -127,6 +152,27 @@ export function openFileSync(link: HostLink): FileSync {
     },
     close: () => lines.close(),
   };
+}
+
+/** AT_ONCE at a time, in their order; the first error ends the others. */
+async function severalAtOnce<T, R>(items: readonly T[], outer: AbortSignal | undefined, work: (item: T, signal: AbortSignal) => Promise<R>): Promise<R[]> {
+  const slots = createSlots(AT_ONCE);
+  const ending = new AbortController();
+  const signal = outer === undefined ? ending.signal : AbortSignal.any([ending.signal, outer]);
+  setMaxListeners(0, signal); // each that waits listens
+  try {
+    return await Promise.all(items.map(async (item) => {
+      const release = await slots.take(signal);
+      try {
+        return await work(item, signal);
+      } finally {
+        release();
+      }
+    }));
+  } catch (error) {
+    ending.abort(error);
+    throw error;
+  }
 }
 
 async function openHere(name: string, path: string): Promise<{ readonly file: FileHandle; readonly sizeBytes: number }> {

@@ -95,10 +95,10 @@ async function write(lines: TransferLines, helper: RemoteHelper, partial: string
   try {
     if (arrived < sizeBytes) {
       await withRemoteFile(lines, { path: partial, bytes: sizeBytes - arrived, mode: "r+", signal }, async (remote) => {
-        for await (const { offset, length } of remote.write(arrived, sizeBytes, (from, count) => readHere(job, lines.name, from, count))) {
-          arrived = offset + length;
+        for await (const { offset, bytes } of remote.write(arrived, sizeBytes, (buffer, from) => readHere(job, lines.name, buffer, from))) {
+          arrived = offset + bytes.length;
           kept();
-          job.sent(length);
+          job.sent(bytes.length);
           progress("sending", arrived);
           if (chase.running === null && arrived - digest.at() >= CHASE) chase.running = digest.advance(arrived).catch(() => undefined).finally(() => { chase.running = null; });
         }
@@ -115,9 +115,7 @@ async function write(lines: TransferLines, helper: RemoteHelper, partial: string
   return digest.advance(sizeBytes, true);
 }
 
-async function readHere({ file, path }: PushJob, name: string, offset: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(length);
-  const { bytesRead } = await file.read(buffer, 0, length, offset).catch((error: unknown) => { throw new SshError("SSH_LOCAL_FILE", name, `${path} on this machine cannot be read: ${(error as Error).message}. Nothing of it was left on the host.`, { cause: error }); });
-  if (bytesRead < length) throw new SshError("SSH_LOCAL_FILE", name, `${path} on this machine became shorter while it was sent. Send it when whoever writes it has finished. Nothing of it was left on the host.`);
-  return buffer;
+async function readHere({ file, path }: PushJob, name: string, buffer: Buffer, offset: number): Promise<void> {
+  const { bytesRead } = await file.read(buffer, 0, buffer.length, offset).catch((error: unknown) => { throw new SshError("SSH_LOCAL_FILE", name, `${path} on this machine cannot be read: ${(error as Error).message}. Nothing of it was left on the host.`, { cause: error }); });
+  if (bytesRead < buffer.length) throw new SshError("SSH_LOCAL_FILE", name, `${path} on this machine became shorter while it was sent. Send it when whoever writes it has finished. Nothing of it was left on the host.`);
 }

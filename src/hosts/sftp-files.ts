@@ -1,6 +1,7 @@
 // Bytes of one file over several SFTP channels at once, in pieces, many of them under way.
 //   B1. Pieces are asked for, and answered for, in the order of the file: what has been answered for is always its beginning, without holes.
 //   B2. At most WINDOW pieces of a file are under way or held in memory.
+//      Their buffers are used again: what a piece holds is gone when the next one is asked for. Fresh ones would cost as much in garbage collection as all the rest.
 //   B3. Nothing comes for STALL_MS: the host is taken for not answering.
 
 import ssh2 from "ssh2";
@@ -17,13 +18,13 @@ const STALL_MS = 120_000;
 /** A file from here on is worth several channels, in bytes. */
 const LARGE = 8 * 1024 * 1024;
 
-export interface Piece<T> { readonly offset: number; readonly length: number; readonly value: T }
+export interface Piece { readonly offset: number; readonly bytes: Buffer }
 
 export interface RemoteFile {
-  /** The pieces of a range as they come (B1). */
-  read(from: number, to: number): AsyncGenerator<Piece<Buffer>, void>;
-  /** Fills a range with what `piece` gives; yields what has arrived (B1). */
-  write(from: number, to: number, piece: (offset: number, length: number) => Promise<Buffer>): AsyncGenerator<Piece<Buffer>, void>;
+  /** The pieces of a range as they come (B1). A piece holds until the next is asked for (B2). */
+  read(from: number, to: number): AsyncGenerator<Piece, void>;
+  /** Fills a range with what `fill` puts into the buffers that it is given; yields what has arrived (B1). */
+  write(from: number, to: number, fill: (buffer: Buffer, offset: number) => Promise<void>): AsyncGenerator<Piece, void>;
 }
 
 /** Opens a regular file on the host on as many channels as its size is worth, hands it to `use`, closes it. A link at that place is followed by SFTP: callers have looked. Throws SshError. */
@@ -33,13 +34,12 @@ export async function withRemoteFile<T>(lines: TransferLines, options: { readonl
   let reusable = false;
   try {
     const handles = await within(Promise.all(channels.map(async (channel) => ({ channel, handle: await ask<Buffer>(channel, lines.name, path, (done) => channel.sftp.open(path, mode, done)) }))), STALL_MS, signal, () => silent(lines.name));
-    const pieces = <P>(from: number, to: number, each: (at: (typeof handles)[number], offset: number, length: number) => Promise<P>) => inOrder(from, to, signal, () => silent(lines.name), (offset, length, turn) => each(handles[turn % handles.length]!, offset, length));
+    const pieces = (from: number, to: number, each: (at: (typeof handles)[number], buffer: Buffer, offset: number) => Promise<void>) => inOrder(from, to, signal, () => silent(lines.name), (buffer, offset, turn) => each(handles[turn % handles.length]!, buffer, offset));
     const result = await use({
-      read: (from, to) => pieces(from, to, ({ channel, handle }, offset, length) => readPiece(channel, handle, { name: lines.name, path }, offset, length)),
-      write: (from, to, piece) => pieces(from, to, async ({ channel, handle }, offset, length) => {
-        const buffer = await piece(offset, length);
-        await ask<void>(channel, lines.name, path, (done) => channel.sftp.write(handle, buffer, 0, length, offset, (error) => done(error ?? undefined, undefined)));
-        return buffer;
+      read: (from, to) => pieces(from, to, ({ channel, handle }, buffer, offset) => readPiece(channel, handle, { name: lines.name, path }, buffer, offset)),
+      write: (from, to, fill) => pieces(from, to, async ({ channel, handle }, buffer, offset) => {
+        await fill(buffer, offset);
+        await ask<void>(channel, lines.name, path, (done) => channel.sftp.write(handle, buffer, 0, buffer.length, offset, (error) => done(error ?? undefined, undefined)));
       }),
     });
     await within(Promise.all(handles.map(({ channel, handle }) => ask<void>(channel, lines.name, path, (done) => channel.sftp.close(handle, (error) => done(error ?? undefined, undefined))))), STALL_MS, signal, () => silent(lines.name));
@@ -51,32 +51,34 @@ export async function withRemoteFile<T>(lines: TransferLines, options: { readonl
 }
 
 /** B1, B2, B3. */
-async function* inOrder<T>(from: number, to: number, signal: AbortSignal | undefined, late: () => Error, work: (offset: number, length: number, turn: number) => Promise<T>): AsyncGenerator<Piece<T>, void> {
-  const under: { offset: number; length: number; promise: Promise<T> }[] = [];
+async function* inOrder(from: number, to: number, signal: AbortSignal | undefined, late: () => Error, work: (buffer: Buffer, offset: number, turn: number) => Promise<void>): AsyncGenerator<Piece, void> {
+  const free: Buffer[] = [];
+  const under: { piece: Piece; done: Promise<void> }[] = [];
   let [next, turn] = [from, 0];
   for (;;) {
     for (; next < to && under.length < WINDOW; turn++) {
       const length = Math.min(PIECE, to - next);
-      const promise = work(next, length, turn);
-      promise.catch(() => undefined); // the first in order is the one that is told
-      under.push({ offset: next, length, promise });
+      const bytes = (free.pop() ?? Buffer.allocUnsafeSlow(Math.min(PIECE, to - from))).subarray(0, length);
+      const done = work(bytes, next, turn);
+      done.catch(() => undefined); // the first in order is the one that is told
+      under.push({ piece: { offset: next, bytes }, done });
       next += length;
     }
     const first = under.shift();
     if (first === undefined) return;
-    yield { offset: first.offset, length: first.length, value: await within(first.promise, STALL_MS, signal, late) };
+    await within(first.done, STALL_MS, signal, late);
+    yield first.piece;
+    if (first.piece.bytes.length === PIECE) free.push(first.piece.bytes);
   }
 }
 
-/** Exactly `length` bytes; servers may give fewer at once. */
-async function readPiece(channel: TransferChannel, handle: Buffer, { name, path }: { readonly name: string; readonly path: string }, offset: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafeSlow(length);
-  for (let done = 0; done < length;) {
-    const count = await ask<number>(channel, name, path, (answer) => channel.sftp.read(handle, buffer, done, length - done, offset + done, (error, read) => answer(error ?? undefined, read)));
+/** Fills the buffer; servers may give less at once. */
+async function readPiece(channel: TransferChannel, handle: Buffer, { name, path }: { readonly name: string; readonly path: string }, buffer: Buffer, offset: number): Promise<void> {
+  for (let done = 0; done < buffer.length;) {
+    const count = await ask<number>(channel, name, path, (answer) => channel.sftp.read(handle, buffer, done, buffer.length - done, offset + done, (error, read) => answer(error ?? undefined, read)));
     if (count === 0) throw new SshError("SSH_FILE_CHANGED", name, `${path} became shorter while it was read: it ends at ${offset + done} bytes. Fetch it when whoever writes it has finished.`);
     done += count;
   }
-  return buffer;
 }
 
 function silent(name: string): SshError {

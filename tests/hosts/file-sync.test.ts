@@ -3,10 +3,10 @@ import { createHash, randomBytes } from "node:crypto";
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { openFileSync, type FileSync, type TransferProgress } from "../../src/hosts/file-sync.js";
-import { openHostLink, type HostLink } from "../../src/hosts/host-link.js";
-import { startCutLine, type CutLine } from "../support/cut-line.js";
-import { sshdIsHere, startSshd, type OwnSshd } from "../support/sshd.js";
+import { openFileSync, type TransferProgress } from "../../src/hosts/file-sync.js";
+import { openHostLink } from "../../src/hosts/host-link.js";
+import { sshdIsHere, startSshd } from "../support/sshd.js";
+import { startFilesWorld, type FilesWorld } from "./files-world.js";
 
 const MB = 1024 * 1024;
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
@@ -14,33 +14,14 @@ const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex
 describe.skipIf(!sshdIsHere)("files that are pushed to a host", () => {
   const endings: (() => unknown)[] = [];
   afterEach(async () => { for (const end of endings.splice(0).reverse()) await end(); });
-
-  interface World { readonly sshd: OwnSshd; readonly line: CutLine; readonly here: string; readonly root: string; readonly store: string; open(): { link: HostLink; files: FileSync } }
-  const start = async (directory?: string): Promise<World> => {
-    const sshd = await startSshd();
-    endings.push(() => sshd.stop());
-    const line = await startCutLine(sshd.port);
-    endings.push(() => line.stop());
-    const [here, root] = [join(sshd.folder, "here"), directory ?? join(sshd.folder, "work")];
-    mkdirSync(here);
-    const access = sshd.access({ port: line.port });
-    return {
-      sshd, line, here, root, store: join(root, "store"),
-      open() {
-        const link = openHostLink({ name: "gpu1", access: async () => access, directory: root, pythonEnvironment: null });
-        const files = openFileSync(link);
-        endings.push(() => { files.close(); link.close(); });
-        return { link, files };
-      },
-    };
-  };
-  const make = (world: World, name: string, size: number) => {
+  const start = (directory?: string) => startFilesWorld((end) => endings.push(end), directory);
+  const make = (world: FilesWorld, name: string, size: number) => {
     const path = join(world.here, name);
     const bytes = randomBytes(size);
     writeFileSync(path, bytes);
     return { path, bytes, hash: sha256(bytes) };
   };
-  const partials = (world: World) => readdirSync(world.store).filter((name) => name.endsWith(".partial"));
+  const partials = (world: FilesWorld) => readdirSync(world.store).filter((name) => name.endsWith(".partial"));
 
   test("are there whole, under their hash and their name, read-only; what is there is not sent again", async () => {
     const world = await start();
