@@ -28,7 +28,7 @@ test("points: what was told and what was declared as dropped add up to what is s
   const reader = startFollower({ url: api.wsUrl, token: api.tokens.viewer, stageId, chance });
   let step = 0;
   for (let part = 0; part < 40; part++) {
-    const steps = Array.from({ length: part % 10 === 9 ? 4_000 : 1 + chance.below(60) }, () => step++); // now and then more than a reader takes at once
+    const steps = Array.from({ length: part % 20 === 19 ? 4_000 : 1 + chance.below(60) }, () => step++); // now and then more than a reader takes at once
     await agent.report({ type: "metrics", attemptId, fence, names: ["loss", "lr"], points: steps.flatMap((at) => [[0, at, at, at / 2], [1, at, at, at % 7 === 0 ? "NaN" as const : 1]]) });
   }
   const { followed } = reader;
@@ -37,7 +37,7 @@ test("points: what was told and what was declared as dropped add up to what is s
   await reader.stop();
   expect(followed.points.length).toBe(told()); // nothing twice
   expect(followed.dropped).toBeGreaterThan(0);
-  expect(followed.connections).toBeGreaterThan(4);
+  expect(followed.torn).toBeGreaterThanOrEqual(2);
   for (const { name, step: at, value, nonFinite } of followed.points) expect([name, at, value, nonFinite]).toEqual(name === "loss" ? [name, at, at / 2, null] : at % 7 === 0 ? [name, at, null, "NaN"] : [name, at, 1, null]);
 });
 
@@ -67,5 +67,5 @@ test("a log: text and declared gaps cover every byte once, in order, over many c
   }
   expect(followed.chunks.map((chunk) => chunk.text).join("")).toBe(written);
   expect(followed.chunks.reduce((sum, chunk) => sum + chunk.skippedBytes, 0)).toBe(skipped);
-  expect(followed.connections).toBeGreaterThan(4);
+  expect(followed.torn).toBeGreaterThanOrEqual(2);
 });
