@@ -239,6 +239,19 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .option("--no-check", "do not look at what the machine has")
     .action(runs(() => import("./commands/host-add.js")));
   add(host, "check", "Look at what a machine has: system, disk, GPUs, Python, packages, clock").argument("<host>", "name or id").action(runs(() => import("./commands/host-check.js")));
+  add(host, "deploy", "Bring an agent of its own onto a machine, upgrade it without stopping what runs, or remove it").argument("<host>", "name or id")
+    .option("--url <url>", "how the machine reaches the server (default: as the server says of itself)")
+    .option("--pools <pools>", "queues and slots, as TRAINYARD_AGENT_POOLS: training=1;default,evaluation=4")
+    .option("--labels <labels>", "labels, as TRAINYARD_AGENT_LABELS: gpu=h100,zone=3")
+    .option("--python <program>", "Python there that has verl (default: that of the machine's environment, or python3)")
+    .option("--ca <file>", "certificate (PEM) of the authority behind the server's address, when it is your own")
+    .option("--send-node", "send the server's Node even where the machine has one that would do")
+    .option("--remove", "take the agent off the machine, once what it runs has ended")
+    .option("--now", "with --remove: stop what it runs; given again, hastens a removal that waits")
+    .option("--forget", "with --remove: the machine is gone for good, clean up on the server only")
+    .option("--no-wait", "order it and return; host ls says how far it is")
+    .option("-y, --yes", "do not ask")
+    .action(runs(() => import("./commands/host-deploy.js")));
   add(host, "ls", "List the machines").action(runs(() => import("./commands/host-ls.js")));
   add(host, "rm", "Forget a machine with its credentials").argument("<host>", "name or id").option("-y, --yes", "do not ask").action(runs(() => import("./commands/host-rm.js")));
   add(host, "shell-hint", "Print the ssh command that opens a shell in its working directory").argument("<host>", "name or id").action(runs(() => import("./commands/host-shell-hint.js")));

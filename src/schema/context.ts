@@ -2,6 +2,7 @@
 
 import type { Logger } from "pino";
 import type { SealedSecrets } from "../access/sealed-secrets.js";
+import type { HostDeployments } from "../access/host-deployments.js";
 import type { SshHosts } from "../access/ssh-hosts.js";
 import type { Authenticator, Principal } from "../access/authenticator.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
@@ -19,6 +20,7 @@ export interface SchemaDependencies {
   readonly authenticator: Authenticator;
   readonly registry: Registry;
   readonly sshHosts: SshHosts;
+  readonly hostDeployments: HostDeployments;
   /** Seals what must be used again, with a key that is not in the database. */
   readonly secrets: SealedSecrets;
   /** The one reader of new events in this process. */

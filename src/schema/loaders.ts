@@ -6,6 +6,7 @@ import { sql, type ReferenceExpression, type Selectable } from "kysely";
 import { knownHosts } from "../actors/preflight/training-preflight.js";
 import type { KnownHost } from "../actors/preflight/stage-preflight.js";
 import { listAnomalies, readAnomalies, type AnomalyRow } from "../db/anomalies.js";
+import { readDeployments, type HostDeploymentRow } from "../access/host-deployments.js";
 import { readSshHosts, type SshHostRow } from "../access/ssh-hosts.js";
 import type { Db } from "../db/database.js";
 import { findDataset, readDatasets, readFiles, readMade, readRead, readReaders, readStatistics, type DatasetFile, type DatasetRow } from "../db/datasets.js";
@@ -61,7 +62,10 @@ export function createLoaders({ db }: { readonly db: Db }) {
     diagnosisOf: one<AttemptId, DiagnosisRow>((ids) => db.selectFrom("diagnoses").selectAll().where(anyOf("attempt_id", ids)).execute(), (row) => row.attempt_id),
     agent: one<AgentId, AgentRow>((ids) => selectAgents(db).where(anyOf("id", ids)).execute(), (row) => row.id),
     sshHost: one<SshHostId, SshHostRow>((ids) => readSshHosts(db, ids), (row) => row.id),
-    sshAgent: one<string, AgentRow>((names) => selectAgents(db).where("run_mode", "=", "SSH").where(anyOf("name", names)).execute(), (row) => row.name),
+    sshAgent: one<string, AgentRow>(
+      (names) => selectAgents(db).where(anyOf("name", names)).where((eb) => eb.or([eb("run_mode", "=", "SSH"), eb.exists(eb.selectFrom("ssh_hosts as h").select("h.id").whereRef("h.name", "=", "agents.name").where("h.served_by", "=", "agent"))])).execute(),
+      (row) => row.name),
+    deployment: one<SshHostId, HostDeploymentRow>((ids) => readDeployments(db, ids), (row) => row.host_id),
     runningOn: many<AgentId, AttemptRow & { on: AgentId }>(
       (ids) => db.selectFrom("assignments").innerJoin("attempts", "attempts.id", "assignments.attempt_id").selectAll("attempts").select("assignments.agent_id as on")
         .where(anyOf("assignments.agent_id", ids)).orderBy("attempts.offered_at").orderBy("attempts.id").execute(),

@@ -13,7 +13,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
     operator:
       "submitPipeline cancelPipeline pausePipeline resumePipeline retryPipeline retryStage cancelStage approveStage forkPipeline " +
       "drainAgent undrainAgent checkSshHost pinCheckpoint unpinCheckpoint deleteCheckpoint registerDataset createTrainingJob",
-    admin: "createToken revokeToken addSshHost removeSshHost createWebhook deleteWebhook testWebhook",
+    admin: "createToken revokeToken addSshHost removeSshHost deployHostAgent removeHostAgent createWebhook deleteWebhook testWebhook",
   },
   Subscription: { viewer: "pipelineEvents fleetEvents stageMetrics stageLogs jobMetrics anomalies" },
 
@@ -69,8 +69,11 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   DatasetDiffRow: { viewer: "row value" },
   Agent: { viewer: "id name status labels queues pools gpus versions runMode draining running lastHeartbeatAt" },
   SshHost: {
-    viewer: "id name host port username credential jump workingDirectory pythonEnvironment commandPrefix environmentNames hostKeyFingerprint keyAlarm servedBy agent createdBy createdAt",
+    viewer: "id name host port username credential jump workingDirectory pythonEnvironment commandPrefix environmentNames hostKeyFingerprint keyAlarm servedBy agent deployment createdBy createdAt",
   },
+  HostDeployment: { viewer: "state release version supervision runningSince steps error notes orderedBy orderedAt" },
+  HostDeploymentStep: { viewer: "name state detail bytesDone bytesTotal etaSeconds" },
+  HostDeploymentError: { viewer: "code message" },
   SshKeyAlarm: { viewer: "at fingerprint" },
   AgentQueue: { viewer: "name concurrency running" },
   AgentPool: { viewer: "queues concurrency running" },

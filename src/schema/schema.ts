@@ -25,6 +25,8 @@ import "./anomaly.js";
 import "./create-training-job.js";
 import "./recipe.js";
 import "./agent.js";
+import "./host-deployment.js";
+import "./host-deployment-orders.js";
 import "./ssh-host.js";
 import "./queue.js";
 import "./token.js";

@@ -4,6 +4,7 @@ import type { HostReport } from "../hosts/host-check.js";
 import type { SshHostRow } from "../access/ssh-hosts.js";
 import { InvalidInputError, TrainyardError } from "../domain/errors.js";
 import { Agent } from "./agent.js";
+import { HostDeployment } from "./host-deployment.js";
 import { builder } from "./builder.js";
 import { Conflict, Forbidden, InvalidInput, memberOf, NotFound } from "./domain-error.js";
 import { audited } from "./mutation.js";
@@ -45,7 +46,8 @@ SshHost.implement({
     hostKeyFingerprint: t.string({ nullable: true, description: "SHA256:… of the key that an operator accepted; connections to any other key are refused.", resolve: (row) => row.host_key_fingerprint }),
     keyAlarm: t.field({ type: SshKeyAlarm, nullable: true, resolve: (row) => (row.alarm_at === null ? null : { at: row.alarm_at, fingerprint: row.alarm_fingerprint }) }),
     servedBy: t.field({ type: HostServer, description: "Who runs programs there.", resolve: (row) => row.served_by }),
-    agent: t.field({ type: Agent, nullable: true, description: "The agent that acts for it, once it has reported.", resolve: (row, _args, { loaders }) => loaders.sshAgent.load(row.name) }),
+    agent: t.field({ type: Agent, nullable: true, description: "The agent that acts for it, or its own, once it has reported.", resolve: (row, _args, { loaders }) => loaders.sshAgent.load(row.name) }),
+    deployment: t.field({ type: HostDeployment, nullable: true, description: "Of an agent of its own: the last order, and what runs there.", resolve: (row, _args, { loaders }) => loaders.deployment.load(row.id) }),
     createdBy: t.exposeString("created_by"),
     createdAt: t.expose("created_at", { type: "DateTime" }),
   }),
@@ -75,7 +77,7 @@ const AddSshHostInput = builder.inputType("AddSshHostInput", {
 });
 
 const SshHostPayload = builder.objectRef<{ sshHost: SshHostRow }>("SshHostPayload").implement({ fields: (t) => ({ sshHost: t.expose("sshHost", { type: SshHost }) }) });
-const SshHostResult = builder.unionType("SshHostResult", { types: [SshHostPayload, NotFound, InvalidInput, Conflict, Forbidden], resolveType: memberOf("SshHostPayload") });
+export const SshHostResult = builder.unionType("SshHostResult", { types: [SshHostPayload, NotFound, InvalidInput, Conflict, Forbidden], resolveType: memberOf("SshHostPayload") });
 interface Checked { readonly ok: boolean; readonly report: object }
 const SshCheckPayload = builder.objectRef<Checked>("SshCheckPayload").implement({
   fields: (t) => ({
@@ -127,7 +129,7 @@ builder.mutationField("checkSshHost", (t) => t.field({
 
 builder.mutationField("removeSshHost", (t) => t.field({
   type: SshHostResult,
-  description: "Forgets a host with its credentials. Refused while its agent runs something. Files on the host stay.",
+  description: "Forgets a host with its credentials. Refused while its agent runs something, or is its own (removeHostAgent comes first). Files on the host stay.",
   args: { id: t.arg.id({ required: true }) },
   resolve: audited({
     subject: ({ id }: { id: string }) => id,

@@ -4,12 +4,14 @@ import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import { sealedSecrets, secretKeySource } from "../access/sealed-secrets.js";
 import { createAuthenticator } from "../access/authenticator.js";
+import { createHostDeployments } from "../access/host-deployments.js";
 import { createSshHosts } from "../access/ssh-hosts.js";
 import { startActors } from "../actors/actors.js";
 import type { CommittedBatch } from "../actors/engine.js";
 import type { ServerConfig } from "../config.js";
 import { openDatabase, type Db } from "../db/database.js";
 import { queueOf } from "../domain/pipeline/spec.js";
+import { packageRoot } from "../package-root.js";
 import { createRegistry } from "../registry/registry.js";
 import { createUploads, type Uploads } from "../registry/uploads.js";
 import { createAgentDatasets } from "./agent-datasets.js";
@@ -54,7 +56,12 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
   // What the embedded agent's stages make lies here too: its rows can be shown, but it is registered by the stage alone.
   const registry = createRegistry({ db: database.db, uploads, dataDirs: [...new Set([...config.TRAINYARD_DATA_DIRS, uploadsDir])], shownDirs: [join(dataDir, "agent", "attempts")] });
   const sshHosts = createSshHosts({ db: database.db, secrets, agentSocket: config.SSH_AUTH_SOCK });
-  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, sshHosts, secrets, log, config });
+  let ownUrl = "";
+  const hostDeployments = createHostDeployments({
+    db: database.db, sshHosts, log, packageRoot: packageRoot(), archives: join(dataDir, "host-archives"), publicUrl: () => config.TRAINYARD_PUBLIC_URL ?? ownUrl,
+    drainAgent: (agentId, draining) => actors.controlPlane.drainAgent(agentId, draining), unresponsiveAfterMs: config.TRAINYARD_UNRESPONSIVE_AFTER_MS,
+  });
+  const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, sshHosts, hostDeployments, secrets, log, config });
   const http = createHttpServer({
     graphql, metrics, config, log, readiness: createReadiness({ db: database.db }), uploads: uploadEndpoint({ db: database.db, uploads, authenticator, log }),
     agents: agentEndpoints({ gateway: actors.gateway, datasets: createAgentDatasets({ db: database.db, registry }), authenticator, log }),
@@ -67,6 +74,7 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
   const close = (): Promise<void> => closing ??= (async () => {
     clearInterval(depths);
     clearInterval(sweeping);
+    await hostDeployments.stop();
     await http.close();
     await registry.stop();
     await actors.stop();
@@ -76,6 +84,8 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
   try {
     await sweep(uploads, log);
     const { url, wsUrl, port } = await http.listen();
+    ownUrl = url.replace(/\/graphql$/, "");
+    hostDeployments.start();
     if (!isLoopback(config.TRAINYARD_HOST) && config.TRAINYARD_TLS_CERT === undefined) {
       log.warn({ host: config.TRAINYARD_HOST }, "listening beyond loopback without TLS: tokens travel readable unless a proxy in front ends TLS; set TRAINYARD_TLS_CERT and TRAINYARD_TLS_KEY otherwise");
     }

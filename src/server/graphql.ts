@@ -10,6 +10,7 @@ import { createYoga, useExecutionCancellation, type Plugin } from "graphql-yoga"
 import type { Logger } from "pino";
 import type { SealedSecrets } from "../access/sealed-secrets.js";
 import type { Authenticator } from "../access/authenticator.js";
+import type { HostDeployments } from "../access/host-deployments.js";
 import type { SshHosts } from "../access/ssh-hosts.js";
 import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
 import type { ServerConfig } from "../config.js";
@@ -31,6 +32,7 @@ export interface GraphqlDependencies {
   readonly authenticator: Authenticator;
   readonly registry: Registry;
   readonly sshHosts: SshHosts;
+  readonly hostDeployments: HostDeployments;
   readonly secrets: SealedSecrets;
   readonly log: Logger;
   readonly config: Pick<ServerConfig, "TRAINYARD_UNRESPONSIVE_AFTER_MS" | "TRAINYARD_LEASE_TTL_MS" | "TRAINYARD_CORS_ORIGINS">;

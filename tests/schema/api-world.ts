@@ -7,8 +7,10 @@ import WebSocket from "ws";
 import { createAuthenticator, type Authenticator } from "../../src/access/authenticator.js";
 import { ROLES, type Role } from "../../src/access/roles.js";
 import { sealedSecrets } from "../../src/access/sealed-secrets.js";
+import { createHostDeployments, type HostDeployments, type HostDeploymentsOptions } from "../../src/access/host-deployments.js";
 import { createSshHosts } from "../../src/access/ssh-hosts.js";
 import { createToken } from "../../src/access/tokens.js";
+import { packagePath } from "../../src/package-root.js";
 import { createRegistry, type Registry } from "../../src/registry/registry.js";
 import { createUploads, type Uploads } from "../../src/registry/uploads.js";
 import { agentEndpoints } from "../../src/server/agent-endpoints.js";
@@ -32,6 +34,7 @@ export interface Api {
   readonly http: HttpServer;
   readonly authenticator: Authenticator;
   readonly registry: Registry;
+  readonly hostDeployments: HostDeployments;
   readonly uploads: Uploads;
   /** Folder of its own; `data` in it is the one data directory, `uploads` holds uploads, `agent/attempts` what an agent here would make. */
   readonly folder: string;
@@ -49,6 +52,8 @@ export interface Api {
 
 export interface ApiOptions extends Partial<Pick<GraphqlDependencies, "bookmarkEveryMs" | "tail" | "log" | "controlPlane">> {
   readonly cors?: string[];
+  /** Given, orders for agents on hosts are carried out. */
+  readonly deployments?: Partial<HostDeploymentsOptions>;
   readonly http?: Partial<Pick<HttpServerOptions, "webSocketLimits" | "stalledAfterMs" | "wholeRequestMs">> & { readonly uploadLimit?: number; readonly uploadsAtOnce?: number; readonly uploadReserve?: number } & { readonly bodyLimit?: number; readonly publicUrl?: string };
 }
 
@@ -65,8 +70,13 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   });
   const registry = createRegistry({ db, uploads, dataDirs: [join(folder, "data"), join(folder, "uploads")], shownDirs: [join(folder, "agent", "attempts")], patienceMs: 30_000 });
   const sshHosts = createSshHosts({ db, secrets: sealedSecrets({ value: undefined, file: join(folder, "secret-key") }), agentSocket: undefined, home: folder });
+  let ownUrl = "";
+  const hostDeployments = createHostDeployments({
+    db, sshHosts, log: options.log ?? silent, packageRoot: packagePath(), archives: join(folder, "host-archives"), publicUrl: () => ownUrl,
+    drainAgent: (id, draining) => world.actors.controlPlane.drainAgent(id, draining), unresponsiveAfterMs: 45_000, ...options.deployments,
+  });
   const graphql = createGraphql({
-    registry, sshHosts, secrets: testSecrets, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
+    registry, sshHosts, hostDeployments, secrets: testSecrets, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
     config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 45_000, TRAINYARD_LEASE_TTL_MS: 600_000, TRAINYARD_CORS_ORIGINS: options.cors ?? [] }, ...options,
   });
   const http = createHttpServer({
@@ -76,12 +86,14 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     config: { TRAINYARD_HOST: "127.0.0.1", TRAINYARD_PORT: 0, TRAINYARD_BODY_LIMIT_BYTES: bodyLimit ?? 1_048_576, TRAINYARD_PUBLIC_URL: publicUrl, TRAINYARD_TLS_CERT: undefined, TRAINYARD_TLS_KEY: undefined },
   });
   const { url, wsUrl } = await http.listen();
+  ownUrl = url;
+  if (options.deployments !== undefined) hostDeployments.start();
   const tokens = Object.fromEntries(await Promise.all(ROLES.map(async (role) =>
     [role, (await createToken(db, { name: `the ${role}`, role, agentName: null, expiresInDays: null, by: "test" })).secret] as const))) as Record<Role, string>;
   const clients: Client[] = [];
 
   const api: Api = {
-    world, graphql, http, authenticator, registry, uploads, folder, url, wsUrl, tokens,
+    world, graphql, http, authenticator, registry, hostDeployments, uploads, folder, url, wsUrl, tokens,
     async ask(who, query, variables) {
       const response = await fetch(url, {
         method: "POST", body: JSON.stringify({ query, variables }),
@@ -101,6 +113,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     },
     async stop() {
       for (const client of clients) await client.dispose();
+      await hostDeployments.stop();
       await http.close();
       await registry.stop();
       authenticator.stop();

@@ -17,7 +17,7 @@ let graphql: Graphql;
 beforeAll(async () => {
   api = await startApi();
   graphql = createGraphql({
-    db: brokenPart(), controlPlane: brokenPart(), wakeups: brokenPart(), authenticator: api.authenticator, registry: brokenPart(), sshHosts: brokenPart(), secrets: brokenPart(), log,
+    db: brokenPart(), controlPlane: brokenPart(), wakeups: brokenPart(), authenticator: api.authenticator, registry: brokenPart(), sshHosts: brokenPart(), hostDeployments: brokenPart(), secrets: brokenPart(), log,
     config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 1, TRAINYARD_LEASE_TTL_MS: 1, TRAINYARD_CORS_ORIGINS: [] },
   });
 });
