@@ -13,13 +13,22 @@ import { runPreprocess } from "./attempt/preprocess-attempt.js";
 import { evaluationRole } from "./attempt/evaluation-role.js";
 import { graceOf, runProgram } from "./attempt/program-attempt.js";
 import type { Outcome, RunningAttempt } from "./attempt/running-attempt.js";
+import { trainerCapabilities, type Versions } from "./host/versions.js";
 import type { Ledger } from "./journal/ledger.js";
 import { encodeRecord, type HeldAttempt, type StopOrder } from "./journal/records.js";
 import { mergeRole } from "./training/merge-role.js";
 import { trainingRole } from "./training/training-role.js";
 
-/** What this agent can run (capabilityOf). */
-export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "cleanup", "preprocess", "train:simulate", "merge:simulate", "evaluate:simulate", "python"] as const;
+/** What an agent can run on its own machine (capabilityOf), whatever is installed. */
+export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "cleanup", "preprocess", "train:simulate", "merge:simulate", "evaluate:simulate", "evaluate:python", "python"] as const;
+/** Of these and of what is installed: programs of ours, which need Node and this package where they run. */
+const NEEDS_NODE = /^(?:(?:train|merge|evaluate):simulate|evaluate:python|evaluate:model:.+)$/;
+
+/** What an agent offers. `isHere`: its programs run on its own machine. */
+export function capabilitiesOf(versions: Versions, isHere: boolean): readonly string[] {
+  const all = [...CAPABILITIES, ...trainerCapabilities(versions)];
+  return isHere ? all : all.filter((capability) => !NEEDS_NODE.test(capability));
+}
 
 export interface Attempts {
   /** Runs a held attempt, or goes on with it. */

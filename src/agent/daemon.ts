@@ -18,12 +18,12 @@ import { acquireDirectoryLock } from "../directory-lock.js";
 import { attemptDirectory, ownerOf } from "./attempt/attempt-directory.js";
 import type { AttemptHost } from "./attempt/attempt-host.js";
 import type { InProcessRunner } from "./attempt/in-process-attempt.js";
-import { CAPABILITIES, createAttempts } from "./attempts.js";
+import { capabilitiesOf, createAttempts } from "./attempts.js";
 import { controlPlaneClient, type ControlPlaneClient } from "./control-plane-client.js";
 import { removeOldDatasets, type DatasetSource } from "./data/dataset-fetch.js";
 import { removeStaleNotes } from "./data/kept-results.js";
 import { HOUSEKEEPING_EVERY_MS, removeOldAttempts } from "./host/housekeeping.js";
-import { keepVersions, trainerCapabilities, type HostVersions, type Versions } from "./host/versions.js";
+import { keepVersions, type HostVersions, type Versions } from "./host/versions.js";
 import { openJournal, replayJournal, type Place } from "./journal/journal.js";
 import { Ledger } from "./journal/ledger.js";
 import { encodeRecord } from "./journal/records.js";
@@ -198,7 +198,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     agent: ownVersion(), cpus, place, diskPath: directory, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment,
     answered: () => { for (const look of hostListeners) look(); },
   });
-  const hostDescription = describedBy(versions);
+  const hostDescription = describedBy(versions, place === home);
   let link: LinkKind | null = null;
   let sayConnected: () => void = () => undefined;
   const connected = new Promise<void>((done) => { sayConnected = done; });
@@ -294,12 +294,12 @@ async function runAgent(options: RunOptions): Promise<Agent> {
 }
 
 /** What there is to say of the host: the same object while nothing new is known. */
-function describedBy(versions: HostVersions): () => HostDescription {
+function describedBy(versions: HostVersions, isHere: boolean): () => HostDescription {
   let of: Versions | null = null;
   let said: HostDescription = { capabilities: [], versions: {} };
   return () => {
     const current = versions.current();
-    if (current !== of) said = { capabilities: [...CAPABILITIES, ...trainerCapabilities(current)], versions: current };
+    if (current !== of) said = { capabilities: [...capabilitiesOf(current, isHere)], versions: current };
     of = current;
     return said;
   };

@@ -1,10 +1,10 @@
 // Command stages, and evaluate stages that are a program: the user's argv as it is, outputs and metrics through the files it was told of.
 
-import { isAbsolute } from "node:path";
 import { SIMULATED_OUTPUT } from "../../domain/pipeline/simulated.js";
 import { commandParamsSchema, evaluateProgramParamsSchema } from "../../domain/pipeline/spec.js";
-import { isSimulated } from "../../simulation/simulated-mark.js";
 import type { Assignment } from "../../protocol/messages.js";
+import type { Place } from "../place/place.js";
+import { ofSimulated } from "../place/simulated-folder.js";
 import type { HeldAttempt } from "../journal/records.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
 import { createMetricsTailer } from "../telemetry/metrics-tailer.js";
@@ -30,23 +30,18 @@ export function commandRole(host: AttemptHost, held: HeldAttempt, resumed: boole
 
   return {
     phases: ["run"], apart: false, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
-    next: async (ended, status, { directory, redactor }) => (ended === null ? { run: plan, phase: 0 } : { end: collectOutputs(assignment, status as number, directory, redactor) }),
+    next: async (ended, status, { directory, place, redactor }) => (ended === null ? { run: plan, phase: 0 } : { end: await collectOutputs(assignment, status as number, directory, redactor, place) }),
     recall: () => plan,
     follow: (_, { directory, artifact, redactor, publisher, notice }) => createMetricsTailer({ directory, artifact, redactor, source: held.metrics, publisher, totalSteps: params.totalSteps ?? null, notice }),
   };
 }
 
 /** How a program of this protocol ended: by its exit status, and the outputs it left. Those of an evaluate stage must hold scores. */
-export function collectOutputs(assignment: Pick<Assignment, "kind" | "rank" | "params">, status: number, directory: AttemptDirectory, redactor: Redactor): Outcome {
+export async function collectOutputs(assignment: Pick<Assignment, "kind" | "rank" | "params">, status: number, directory: AttemptDirectory, redactor: Redactor, place: Place): Promise<Outcome> {
   const logTail = readLogTail(directory.logFile, redactor);
   if (status !== 0) return { kind: "FAILED", failure: { ...classifyExit(status, logTail), logTail: [...logTail] } };
   let read = readOutputs(directory.outputsFile);
   if (read.kind === "outputs" && assignment.kind === "evaluate" && assignment.rank === 0) read = checkScores(read.outputs);
-  if (read.kind === "outputs" && assignment.kind === "evaluate" && ofSimulated(assignment.params)) read = { ...read, outputs: { ...read.outputs, [SIMULATED_OUTPUT]: true } };
+  if (read.kind === "outputs" && assignment.kind === "evaluate" && (await ofSimulated(assignment.params, place))) read = { ...read, outputs: { ...read.outputs, [SIMULATED_OUTPUT]: true } };
   return read.kind === "outputs" ? { kind: "COMPLETED", outputs: redactJson(read.outputs, redactor) as Record<string, never> } : failed(read.code, redactor.redact(read.problem), null, logTail, 0);
-}
-
-/** Whether what an evaluate stage says that it evaluates was written by a stand-in, as far as it is a folder on this host. */
-export function ofSimulated({ model, checkpoint }: Readonly<Record<string, unknown>>): boolean {
-  return [model, checkpoint].some((path) => typeof path === "string" && isAbsolute(path) && isSimulated(path));
 }

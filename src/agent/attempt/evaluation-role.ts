@@ -17,7 +17,8 @@ import { createMetricsTailer } from "../telemetry/metrics-tailer.js";
 import { earlierOutputDirectories, type AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
 import { createSamplesTailer } from "../telemetry/samples-tailer.js";
-import { collectOutputs, ofSimulated } from "./command-role.js";
+import { ofSimulated } from "../place/simulated-folder.js";
+import { collectOutputs } from "./command-role.js";
 import { failureOf } from "./preprocess-failures.js";
 import { failed, NeverStarted, type ProgramPlan, type ProgramRole, type RoleContext } from "./program-role.js";
 import { refuseNul, stageEnvironment, unusableParams } from "./stage-environment.js";
@@ -34,7 +35,7 @@ export function evaluationRole(host: AttemptHost, held: HeldAttempt, resumed: bo
   });
 
   const prepare = async ({ directory, signal, say }: RoleContext): Promise<ProgramPlan> => {
-    const made = ofSimulated(params);
+    const made = await ofSimulated(params, host.place);
     if (made && params.model !== undefined && !params.simulate) {
       throw new NeverStarted(failed("INVALID_INPUT", `params.model: ${params.model} was left by a simulated training: there are no weights in it that could be loaded.`, "Add simulate: true to this stage too, so that it is rehearsed without a GPU, or train in earnest first."));
     }
@@ -54,7 +55,7 @@ export function evaluationRole(host: AttemptHost, held: HeldAttempt, resumed: bo
   return {
     phases: ["run"], apart: false, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
     async next(ended, status, context) {
-      if (ended !== null) return { end: collectOutputs(assignment, status as number, context.directory, context.redactor) };
+      if (ended !== null) return { end: await collectOutputs(assignment, status as number, context.directory, context.redactor, host.place) };
       try {
         return { run: await prepare(context), phase: 0 };
       } catch (error) {

@@ -13,6 +13,10 @@ const BY_CODE: Readonly<Record<string, { readonly code: FailureCode; readonly hi
   EPERM: { code: "PERMISSION_DENIED", hint: "Give the agent's account the right to the file." },
   ENOSPC: { code: "DISK_FULL", hint: "Free space on the disk of the agent's directory; the output needs about as much room as its input, and while it is made twice as much." },
   EDQUOT: { code: "DISK_FULL", hint: "The quota of the agent's account is used up. Free space or raise it." },
+  SSH_DISK_FULL: { code: "DISK_FULL", hint: null },
+  SSH_FILE_CHANGED: { code: "INVALID_INPUT", hint: "Write files under another name first and rename them; then retry." },
+  SSH_LOCAL_FILE: { code: "FILE_NOT_FOUND", hint: null },
+  SSH_DIRECTORY_REFUSED: { code: "PERMISSION_DENIED", hint: null },
   JOURNAL_FULL: { code: "DISK_FULL", hint: "Free space on the disk of the agent's directory." },
   ERR_WORKER_OUT_OF_MEMORY: { code: "OUT_OF_MEMORY", hint: "Lower maxRowBytes, or leave nearDuplicates out, or use a host with more memory." },
 };

@@ -123,7 +123,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     const merger = role.apart ? createStreamMerger({ stdout: directory.stdoutFile, stderr: directory.stderrFile, log: directory.logFile, source: held.streams ?? null }) : undefined;
     const logTailer = createLogTailer({ file: directory.logFile, redactor, source: held.log, publisher, ...(merger === undefined ? {} : { merger }) });
     const metrics = role.follow(phase, {
-      directory, redactor, publisher, notice: (text) => logTailer.notice(text), giveUp: (outcome) => stop({ graceMs: role.graceMs, outcome }),
+      directory, redactor, publisher, notice: (text) => logTailer.notice(text), left: leaving, giveUp: (outcome) => stop({ graceMs: role.graceMs, outcome }),
       artifact: (path) => Promise.race([place.artifact(directory, path), leaving.then(() => null)]), // what is left is published nowhere any more
     });
     const brought = role.brings?.(phase, directory) ?? { growing: [], results: [] };

@@ -50,6 +50,8 @@ export interface FollowContext {
   readonly publisher: Publisher;
   /** What a path that the program reported names; null when it is no file or folder of the attempt's. */
   artifact(path: string): Promise<Artifact | null>;
+  /** Resolves when this agent leaves the program; then a place that is out of reach is waited for no more. */
+  readonly left: Promise<unknown>;
   notice(text: string): void;
   /** Ends the program; the attempt then ended like this. */
   giveUp(outcome: Outcome): void;

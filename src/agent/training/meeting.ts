@@ -67,10 +67,10 @@ export async function meet({ folder, port }: Meeting, assignment: Assignment, si
 }
 
 /** M3. The head decides, the others are told; each gets the decision. Rejects with the signal's reason. */
-export async function decideTogether<T>({ folder }: Meeting, assignment: Assignment, signal: AbortSignal, decide: () => T): Promise<T> {
+export async function decideTogether<T>({ folder }: Meeting, assignment: Assignment, signal: AbortSignal, decide: () => Promise<T>): Promise<T> {
   const file = join(folder, "decision.json");
   if (assignment.rank === 0) {
-    const decision = decide();
+    const decision = await decide();
     writeWhole(file, JSON.stringify({ attemptId: assignment.attemptId, decision }));
     return decision;
   }

@@ -1,11 +1,9 @@
 // Merge stages: a training checkpoint, cut into shards, becomes a Hugging Face folder.
 
-import { statSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { SIMULATED_OUTPUT } from "../../domain/pipeline/simulated.js";
 import { mergeParamsSchema } from "../../domain/training/merge-params.js";
 import { DEFAULT_VERL } from "../../domain/training/train-params.js";
-import { isSimulated } from "../../simulation/simulated-mark.js";
 import { simulatedPython } from "../../simulation/stand-in.js";
 import { releaseFor } from "../../verl/releases.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
@@ -14,6 +12,7 @@ import { failed, NeverStarted, NOTHING_TO_FOLLOW, type ProgramPlan, type Program
 import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-environment.js";
 import type { HeldAttempt } from "../journal/records.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
+import { isSimulated } from "../place/simulated-folder.js";
 import { mergeInterpreter } from "./interpreter.js";
 import { exportCommand, keepModel } from "./model-export.js";
 import { readNote, type RunNote } from "./run-note.js";
@@ -30,29 +29,30 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
 
   return {
     phases: ["merge"], apart: false, graceMs: 30_000, secrets: environment.secrets,
-    async next(ended, status, { directory, place, redactor, environmentWith, say }) {
+    async next(ended, status, { directory, place, redactor, environmentWith, say, signal }) {
       const model = join(directory.output, "model");
+      const reported = place.there(model);
       if (ended === null) {
         const checkpoint = params.checkpoint.replace(/\/+$/, "");
-        if (!isAbsolute(checkpoint) || statSync(checkpoint, { throwIfNoEntry: false })?.isDirectory() !== true) {
-          throw new NeverStarted(failed("FILE_NOT_FOUND", `params.checkpoint: there is no folder ${params.checkpoint} on this host.`, "Checkpoints are only on the host that trained: run both stages on one host (resources.labels), or on a shared file system."));
+        if (!isAbsolute(checkpoint) || !["folder", "link"].includes((await place.stat([checkpoint]))[0]?.kind ?? "")) {
+          throw new NeverStarted(failed("FILE_NOT_FOUND", `params.checkpoint: there is no folder ${params.checkpoint} on ${place.name}.`, "Checkpoints are only on the host that trained: run both stages on one host (resources.labels), or on a shared file system."));
         }
-        const training = noteOf(checkpoint);
+        const training = noteOf(place.here(checkpoint));
         const trainer = training?.trainer === "trl-dpo" ? "trl" : "verl";
-        const simulated = training?.simulated === true || isSimulated(checkpoint);
+        const simulated = training?.simulated === true || (await isSimulated(checkpoint, place));
         if (params.simulate && !simulated) {
           throw new NeverStarted(failed("INVALID_INPUT", `params.simulate: ${checkpoint} was trained in earnest; a stand-in can only merge what a stand-in left.`, "Take simulate out of the stage."));
         }
         const python = simulated ? (training?.python ?? simulatedPython(releaseFor(DEFAULT_VERL)!.release.release)) : await mergeInterpreter(place, params.python ?? host.python, trainer, environmentWith({}), say);
         const { backend, lora } = params;
-        return { run: running(exportCommand({ python, checkpoint, backend, lora, trainer, loraAlpha: training?.loraAlpha ?? null, base: trainer === "trl" ? training!.model : null, simulated }, model)), phase: 0 };
+        return { run: running(await exportCommand({ python, checkpoint, backend, lora, trainer, loraAlpha: training?.loraAlpha ?? null, base: trainer === "trl" ? training!.model : null, simulated }, model, { place, signal, say })), phase: 0 };
       }
       if (status !== 0) {
         const logTail = readLogTail(directory.logFile, redactor);
         return { end: { kind: "FAILED", failure: { ...classifyExit(status as number, logTail), logTail: [...logTail] } } };
       }
-      keepModel(directory, model);
-      return { end: { kind: "COMPLETED", outputs: { model, ...(isSimulated(model) ? { [SIMULATED_OUTPUT]: true } : {}) } } };
+      keepModel(directory, reported);
+      return { end: { kind: "COMPLETED", outputs: { model: reported, ...((await isSimulated(reported, place)) ? { [SIMULATED_OUTPUT]: true } : {}) } } };
     },
     recall: () => running([]),
     follow: () => NOTHING_TO_FOLLOW,

@@ -1,10 +1,11 @@
 // The program that makes a Hugging Face folder of a checkpoint (src/verl/python/export_model.py), for the end of a training and for merge stages.
 
-import { appendFileSync, existsSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { modelFolder } from "../../verl/output/checkpoint-layout.js";
 import type { AttemptDirectory } from "../attempt/attempt-directory.js";
-import { pythonProgram } from "./python-programs.js";
+import type { Place } from "../place/place.js";
+import { pythonProgram, withOurPrograms } from "./python-programs.js";
 
 export interface ModelExport {
   /** Words that start the interpreter. */
@@ -22,19 +23,20 @@ export interface ModelExport {
   readonly simulated: boolean;
 }
 
-export function exportCommand(options: ModelExport, target: string): readonly string[] {
-  const source = sourceOf(options);
+/** Rejects with the signal's reason. */
+export async function exportCommand(options: ModelExport, target: string, where: { readonly place: Place; readonly signal: AbortSignal; say(text: string): void }): Promise<readonly string[]> {
+  const source = await sourceOf(options, where.place);
   if (options.simulated) return [...options.python, "-m", "verl.model_merger", "merge", "--backend", options.backend, "--local_dir", source, "--target_dir", target];
-  return [
+  return withOurPrograms(where.place, [
     ...options.python, pythonProgram("export_model"), "--trainer", options.trainer, "--source", source, "--target", target, "--backend", options.backend, "--lora", options.lora,
     ...(options.loraAlpha === null ? [] : ["--lora-alpha", String(options.loraAlpha)]), ...(options.base === null ? [] : ["--base", options.base]),
-  ];
+  ], where);
 }
 
 /** verl's RL trainer keeps the model in a folder of the step's. */
-function sourceOf({ trainer, checkpoint }: Pick<ModelExport, "trainer" | "checkpoint">): string {
+async function sourceOf({ trainer, checkpoint }: Pick<ModelExport, "trainer" | "checkpoint">, place: Place): Promise<string> {
   const actor = join(checkpoint, modelFolder("verl-rl"));
-  return trainer === "verl" && existsSync(actor) ? actor : checkpoint;
+  return trainer === "verl" && (await place.stat([actor]))[0] !== null ? actor : checkpoint;
 }
 
 /** Housekeeping leaves an attempt alone whose model is there. */

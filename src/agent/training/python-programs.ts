@@ -1,14 +1,24 @@
-// Small Python programs of ours (src/verl/python) that answer one question with one line of JSON.
+// Small Python programs of ours (src/verl/python) that answer one question with one line of JSON, or that a trainer is started through. They are brought to where they run.
 
-import { execFile } from "node:child_process";
 import { packagePath } from "../../package-root.js";
+import type { Place } from "../place/place.js";
 
-/** Where a program lies. */
+/** Where a program lies here. */
 export function pythonProgram(name: "compose_config" | "check_reward" | "parse_dpo" | "export_model" | "await_cluster"): string {
   return packagePath("src", "verl", "python", `${name}.py`);
 }
 
+/** The same words with each program of ours brought to the place. Rejects with the signal's reason. */
+export async function withOurPrograms(place: Place, words: readonly string[], options: { readonly signal: AbortSignal; say(text: string): void }): Promise<readonly string[]> {
+  const folder = `${packagePath("src", "verl", "python")}/`;
+  const ours = [...new Set(words.filter((word) => word.startsWith(folder)))];
+  if (ours.length === 0) return words;
+  const there = await place.push(ours, options);
+  return words.map((word) => there[ours.indexOf(word)] ?? word);
+}
+
 export interface PythonQuestion {
+  readonly place: Place;
   /** Words that start the interpreter. */
   readonly python: readonly string[];
   readonly program: Parameters<typeof pythonProgram>[0];
@@ -17,25 +27,21 @@ export interface PythonQuestion {
   readonly environment: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
+  say(text: string): void;
 }
 
 /** What the program found wrong; null when nothing. `unanswered`: it could not be asked. Rejects only with the signal's reason. */
 export type PythonAnswer = { readonly kind: "answered"; readonly problem: string | null; readonly missing: boolean } | { readonly kind: "unanswered"; readonly why: string };
 
-export async function askPython({ python, program, args, input, environment, signal, timeoutMs }: PythonQuestion): Promise<PythonAnswer> {
-  const [file, ...words] = python;
-  const answer = await new Promise<PythonAnswer>((resolve) => {
-    const child = execFile(file!, [...words, pythonProgram(program), ...args], { env: environment, timeout: timeoutMs, killSignal: "SIGKILL", maxBuffer: 64 * 1_048_576, signal }, (error, stdout, stderr) => {
-      const found = lastJson(stdout);
-      if (found !== null) return resolve({ kind: "answered", problem: found.problem, missing: found.missing === true });
-      const end = stderr.trim().split("\n").at(-1) ?? "";
-      resolve({ kind: "unanswered", why: error?.killed === true ? `it did not answer within ${timeoutMs / 1_000} s` : end !== "" ? end.slice(0, 500) : (error?.message ?? "it said nothing").slice(0, 500) });
-    });
-    child.stdin?.on("error", () => undefined); // it may end without reading
-    child.stdin?.end(input ?? "");
-  });
+export async function askPython({ place, python, program, args, input, environment, signal, timeoutMs, say }: PythonQuestion): Promise<PythonAnswer> {
+  const argv = await withOurPrograms(place, [...python, pythonProgram(program), ...args], { signal, say });
+  const answer = await place.ask({ argv, environment, timeoutMs, signal, ...(input === undefined ? {} : { input }) });
   signal.throwIfAborted();
-  return answer;
+  if (answer.kind !== "answered") return { kind: "unanswered", why: answer.why.slice(0, 500) };
+  const found = lastJson(answer.stdout);
+  if (found !== null) return { kind: "answered", problem: found.problem, missing: found.missing === true };
+  const end = answer.stderr.trim().split("\n").at(-1) ?? "";
+  return { kind: "unanswered", why: end !== "" ? end.slice(0, 500) : answer.status === 0 ? "it said nothing" : `it ended with exit code ${answer.status}` };
 }
 
 function lastJson(stdout: string): { readonly problem: string | null; readonly missing?: boolean } | null {

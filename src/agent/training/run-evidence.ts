@@ -6,6 +6,7 @@ import { createRunReader, lastLoss, type RunReader } from "../../verl/output/run
 import { judgeRun, type RunVerdict } from "../../verl/output/verdict.js";
 import type { FoundCheckpoint } from "../../verl/resume.js";
 import type { AttemptDirectory } from "../attempt/attempt-directory.js";
+import type { Place } from "../place/place.js";
 import { listCheckpoints, trackedStep, trlState } from "./checkpoint-folder.js";
 import { readLines } from "./growing-lines.js";
 import type { RunNote, TrainedNote } from "./run-note.js";
@@ -14,30 +15,31 @@ import type { RunNote, TrainedNote } from "./run-note.js";
 const MOST_METRICS = 200;
 
 /** Judges the run of rank 0. */
-export function judgeEnd(note: RunNote, directory: AttemptDirectory): { readonly verdict: RunVerdict; readonly trained: TrainedNote } {
+export async function judgeEnd(note: RunNote, directory: AttemptDirectory, place: Place): Promise<{ readonly verdict: RunVerdict; readonly trained: TrainedNote }> {
   const run = readRun(note, directory);
-  const checkpoints = listCheckpoints(note.checkpointDir, note.trainer, note.expectation);
+  const checkpoints = await listCheckpoints(place, note.checkpointDir, note.trainer, note.expectation);
   const newest = checkpoints.at(-1) ?? null;
-  const tracked = note.trainer === "trl-dpo" ? newest?.step ?? null : trackedStep(note.checkpointDir);
-  const expected = (note.trainer === "trl-dpo" && newest !== null ? trlState(newest.path)?.maxSteps : run.totalSteps) ?? run.totalSteps ?? note.totalSteps;
+  const tracked = note.trainer === "trl-dpo" ? newest?.step ?? null : await trackedStep(place, note.checkpointDir);
+  const expected = (note.trainer === "trl-dpo" && newest !== null ? (await trlState(place, newest.path))?.maxSteps : run.totalSteps) ?? run.totalSteps ?? note.totalSteps;
   // Resumed behind its last step: there was nothing left to train, and what it was resumed from is the result.
   if (run.lastStep === null && note.resumed !== null && expected !== null && note.resumed.step >= expected) {
-    return { verdict: { kind: "sound" }, trained: trainedOf(note, note.resumed.step, note.resumed.path, run) };
+    return { verdict: { kind: "sound" }, trained: trainedOf(note, place, note.resumed.step, note.resumed.path, run) };
   }
   const verdict = judgeRun({
     exitCode: 0, expectedStep: expected, savesLast: note.savesLast, trackedStep: tracked, lastLoss: lastLoss(note.trainer, run.last), lastStep: run.lastStep,
     missingFiles: checkpoints.find(({ step }) => step === tracked)?.missing ?? (tracked === null ? [] : [`global_step_${tracked}`]),
   });
-  return { verdict, trained: trainedOf(note, run.lastStep ?? 0, lastComplete(checkpoints)?.path ?? note.resumed?.path ?? null, run) };
+  return { verdict, trained: trainedOf(note, place, run.lastStep ?? 0, lastComplete(checkpoints)?.path ?? note.resumed?.path ?? null, run) };
 }
 
 function lastComplete(checkpoints: readonly FoundCheckpoint[]): FoundCheckpoint | null {
   return checkpoints.findLast(({ missing }) => missing.length === 0) ?? null;
 }
 
-function trainedOf({ simulated }: RunNote, step: number, checkpoint: string | null, { last }: RunReader): TrainedNote {
+/** Outputs hold the place's own paths. */
+function trainedOf({ simulated }: RunNote, place: Place, step: number, checkpoint: string | null, { last }: RunReader): TrainedNote {
   const metrics = Object.fromEntries([...last].filter(([, { value }]) => Number.isFinite(value)).slice(0, MOST_METRICS).map(([name, { value }]) => [name, value]));
-  return { step, checkpoint, outputs: { ...(checkpoint === null ? {} : { checkpoint }), steps: step, metrics, ...(simulated ? { [SIMULATED_OUTPUT]: true } : {}) } };
+  return { step, checkpoint, outputs: { ...(checkpoint === null ? {} : { checkpoint: place.there(checkpoint) }), steps: step, metrics, ...(simulated ? { [SIMULATED_OUTPUT]: true } : {}) } };
 }
 
 /** All that the console and the logger said. */

@@ -14,6 +14,7 @@ import { missingFromConsole, readFileLine } from "../../verl/output/file-lines.j
 import { createRunReader } from "../../verl/output/run-reader.js";
 import { failed, type FollowContext, type Follower } from "../attempt/program-role.js";
 import type { TrainingSource } from "../journal/records.js";
+import type { Place } from "../place/place.js";
 import { sizeOnDisk } from "../telemetry/checkpoint-files.js";
 import { packPoints, type MetricsLine } from "../telemetry/metrics-lines.js";
 import type { Telemetry } from "../telemetry/publisher.js";
@@ -31,8 +32,11 @@ const REMEMBERED_STEPS = 500;
 const NAME_LIMIT = 300;
 const UNSTORABLE = /\0|\p{Surrogate}/u;
 
+/** Where it runs, and whether that is this machine. */
+export interface RunPlace { readonly place: Place; readonly isHere: boolean }
+
 /** `source`: how far an earlier agent process has reported. */
-export function createRunFollower(note: RunNote, source: TrainingSource | undefined, context: FollowContext): Follower {
+export function createRunFollower(note: RunNote, source: TrainingSource | undefined, { place, isHere }: RunPlace, context: FollowContext): Follower {
   const { directory, publisher, redactor } = context;
   const run = createRunReader(note.trainer, note.resumed?.step ?? 0);
   const begun = note.resumed !== null && note.resumed.path.startsWith(`${dirname(note.sharedFolder ?? directory.root)}/`) ? note.resumed.step : Number.NEGATIVE_INFINITY; // F5
@@ -46,6 +50,11 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
   let told = "";
   let givenUp = false;
 
+  /** What the place answers; `otherwise` when the agent leaves meanwhile: what is left is published nowhere any more. */
+  const asked = <T, U>(answer: Promise<T>, otherwise: U): Promise<T | U> => {
+    answer.catch(() => undefined);
+    return Promise.race([answer, context.left.then(() => otherwise)]);
+  };
   const remember = (points: readonly ConsolePoint[]): void => {
     if (note.loggerFile === null) return;
     for (const { step, name } of points) {
@@ -143,18 +152,22 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
   };
   /** F3. */
   const followCheckpoints = async (ended: boolean): Promise<void> => {
-    for (const { step, path, missing } of listCheckpoints(note.checkpointDir, note.trainer, note.expectation, at.checkpoint ?? -1)) {
+    for (const { step, path: found, missing } of await asked(listCheckpoints(place, note.checkpointDir, note.trainer, note.expectation, at.checkpoint ?? -1), [])) {
       if (missing.length > 0) continue;
       if (!ended && (run.lastStep ?? -1) < step) return;
+      const path = place.there(found);
       if (redactor.redact(path) !== path) continue;
-      const gone = goneSince();
+      const gone = await goneSince();
+      const sizeBytes = note.sharedFolder === null ? ((await context.artifact(path))?.sizeBytes ?? null) : await sizeOnDisk(path).catch(() => null);
       appendFileSync(directory.checkpointsFile, `${JSON.stringify(path)}\n`, { mode: 0o600 });
-      await publish([{ type: "checkpoint", step, path, sizeBytes: await sizeOnDisk(path).catch(() => null), ...(gone.length === 0 ? {} : { gone }) }], { ...at, checkpoint: step });
+      await publish([{ type: "checkpoint", step, path, sizeBytes, ...(gone.length === 0 ? {} : { gone }) }], { ...at, checkpoint: step });
     }
   };
   /** Checkpoints that were reported and that the trainer, or an order, has removed since; each is told once by this process, and telling it again is harmless. */
-  const goneSince = (): string[] => {
-    const whole = new Set(listCheckpoints(note.checkpointDir, note.trainer, note.expectation).filter(({ missing }) => missing.length === 0).map(({ path }) => path));
+  const goneSince = async (): Promise<string[]> => {
+    const found = await asked(listCheckpoints(place, note.checkpointDir, note.trainer, note.expectation), null);
+    if (found === null) return [];
+    const whole = new Set(found.filter(({ missing }) => missing.length === 0).map(({ path }) => place.there(path)));
     const gone = listedCheckpoints(directory).filter((path) => !whole.has(path) && !toldGone.has(path)).slice(-1_000);
     for (const path of gone) toldGone.add(path);
     return gone;
@@ -164,10 +177,12 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
     const { samplesDir } = note;
     if (samplesDir === null) return;
     for (const source of ["train", "validation"] as const) {
-      for (const step of dumpedSteps(samplesDir, source, Math.max(begun, at.samples?.[source] ?? -1), ended ? null : run.lastStep ?? -1)) {
-        await publish(sampleReports(await readDump(samplesDir, source, step), redactor), { ...at, samples: { ...at.samples, [source]: step } });
+      for (const step of await asked(dumpedSteps(place, samplesDir, source, Math.max(begun, at.samples?.[source] ?? -1), ended ? null : run.lastStep ?? -1), [])) {
+        const dump = await asked(readDump(place, isHere, samplesDir, source, step), null);
+        if (dump === null) return;
+        await publish(sampleReports(dump, redactor), { ...at, samples: { ...at.samples, [source]: step } });
         if (givenUp) return;
-        removeDump(samplesDir, source, step);
+        await asked(removeDump(place, samplesDir, source, step), undefined);
       }
     }
   };

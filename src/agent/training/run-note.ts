@@ -52,6 +52,7 @@ export function readNote(directory: Pick<AttemptDirectory, "planFile">): RunNote
 /** That the training of an attempt is over and was sound: what its outputs are, but for the exported model. */
 export interface TrainedNote {
   readonly step: number;
+  /** By home's path, where the attempt has one. */
   readonly checkpoint: string | null;
   readonly outputs: Outputs;
 }

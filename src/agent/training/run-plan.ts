@@ -2,8 +2,8 @@
 // on from, disk, reward function, and the installed verl composing the very configuration. Each refusal is one clear failure before a GPU is used.
 //   P1. Estimates warn; only what is certain, or an estimate that is missed by more than its error, refuses.
 
-import { mkdirSync, rmSync, statSync, symlinkSync } from "node:fs";
-import { isAbsolute, join } from "node:path";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { ALGORITHM_FACTS, type Trainer } from "../../domain/training/algorithms.js";
 import type { TrainParams } from "../../domain/training/train-params.js";
 import { checkpointBytes, exportBytes, type ModelSize } from "../../verl/memory-estimate.js";
@@ -19,17 +19,17 @@ import { configOf, overridesOf, trainCommand } from "../../verl/train-command.js
 import { earlierAttempts } from "../attempt/attempt-directory.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { failed, NeverStarted, type ProgramPlan, type RoleContext } from "../attempt/program-role.js";
-import { freeDisk } from "../host/versions.js";
 import type { HeldAttempt } from "../journal/records.js";
+import type { Place } from "../place/place.js";
 import { checkpointsAt, listCheckpoints } from "./checkpoint-folder.js";
 import { trainInterpreter, type Interpreter } from "./interpreter.js";
 import { decideTogether, meet, meetingOf } from "./meeting.js";
-import { askPython } from "./python-programs.js";
+import { askPython, withOurPrograms } from "./python-programs.js";
 import { rayMember } from "./ray-member.js";
-import { findData, type RunData } from "./run-data.js";
-import { findModel } from "./run-model.js";
+import { findData, findFile, type RunData } from "./run-data.js";
+import { findModel, type ModelHost, type RunModel } from "./run-model.js";
 import { readNote, readTrained, writeNote, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
-import { temporaryFolder } from "./temporary-folder.js";
+import { makeTemporaryFolder, temporaryFolderPath } from "./temporary-folder.js";
 
 /** How long a look by the installed packages themselves may take, in milliseconds: Hydra alone is quick, TRL imports torch. */
 const COMPOSE_MS = 120_000;
@@ -47,39 +47,44 @@ export interface RunPlan {
 /** Throws NeverStarted. */
 export async function planRun(params: TrainParams, held: HeldAttempt, stageVariables: Readonly<Record<string, string>>, host: AttemptHost, context: RoleContext): Promise<RunPlan> {
   const { assignment } = held;
-  const { directory, say, signal } = context;
+  const { directory, place, say, signal } = context;
+  const isHere = place === host.home;
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const environment = context.environmentWith(stageVariables);
+  if (!isHere && assignment.members.length > 1) throw new NeverStarted(failed("INVALID_INPUT", "A training over several nodes needs agents that run on their hosts; this agent acts for one over SSH.", "Set resources.nodes to 1, or install agents on the hosts."));
   const meeting = assignment.members.length > 1 ? meetingOf(assignment, host) : null;
   if (meeting !== null && trainer === "trl-dpo") throw new NeverStarted(failed("INVALID_INPUT", "dpo trains on one node.", "Set resources.nodes to 1."));
-  const interpreter = await trainInterpreter(context.place, params, params.python ?? host.python, environment, say);
-  const data = await findData(params, host, { owner: assignment.attemptId, signal, say });
-  const local: TrainParams = { ...params, trainFiles: [...data.trainFiles], ...(data.valFiles.length === 0 ? {} : { valFiles: [...data.valFiles] }) };
-  const model = params.simulate ? { facts: null, size: null } : findModels(local, environment);
+  const interpreter = await trainInterpreter(place, params, params.python ?? host.python, environment, say);
+  const data = await findData(params, host, { place, python: interpreter.python, environment, owner: assignment.attemptId, signal, say });
+  const reward = params.reward?.file === undefined || trainer !== "verl-rl" || params.simulate ? params.reward : { ...params.reward, file: await findFile(params.reward.file, "params.reward.file", host, { place, signal, say }) };
+  const local: TrainParams = { ...params, ...(reward === undefined ? {} : { reward }), trainFiles: [...data.trainFiles], ...(data.valFiles.length === 0 ? {} : { valFiles: [...data.valFiles] }) };
+  const model = params.simulate ? { facts: null, size: null } : await findModels(local, { place, python: interpreter.python, environment, signal });
 
-  const place = (name: string, alone: string = directory.root) => join(meeting?.folder ?? alone, name);
+  const folderOf = (name: string, alone: string = directory.root) => join(meeting?.folder ?? alone, name);
   const launch: LaunchContext = {
     nodes: assignment.members.length, gpusPerNode: assignment.gpus.length, rank: assignment.rank, meeting, python: interpreter.python,
-    checkpointDir: place("checkpoints", directory.output), hydraDir: join(directory.root, "hydra"), samplesDir: place("samples"), project: assignment.pipelineName, experiment: assignment.stage,
+    checkpointDir: folderOf("checkpoints", directory.output), hydraDir: join(directory.root, "hydra"), samplesDir: folderOf("samples"), project: assignment.pipelineName, experiment: assignment.stage,
     resumeFrom: null, cpus: trainer === "verl-rl" && meeting === null ? host.cpus : null, device: assignment.gpus.length > 0 ? "cuda" : "cpu", // a cluster that is there already has its processors
   };
   judge(local, interpreter, launch, data, model.facts, host.cpus, say);
   const { savesLast, ...expectation } = savingFacts(local, interpreter.release, launch);
   const totalSteps = stepsOf(local, data.facts.trainRows, worldSize(launch));
-  if (assignment.rank === 0) checkDisk(local, model.size, totalSteps, meeting === null ? directory.root : host.sharedRoot!, say);
+  if (assignment.rank === 0) await checkDisk(local, model.size, totalSteps, place, meeting === null ? directory.root : host.sharedRoot!, say);
   const shared = meeting === null ? directory.root : meeting.folder;
-  const dataFolder = trainer === "trl-dpo" ? linkData(data, join(directory.root, "data")) : "";
+  const temporary = trainer === "verl-rl" || (trainer === "trl-dpo" && !isHere) ? temporaryFolderPath(assignment.attemptId, isHere) : null;
+  const dataFolder = trainer !== "trl-dpo" ? "" : isHere ? join(directory.root, "data") : join(temporary!, "data");
+  await makeTemporaryFolder({ place, isHere, python: interpreter.python, environment, signal }, temporary, trainer === "trl-dpo" ? { folder: dataFolder, links: dataLinks(data) } : null);
   const commandFor = (context: LaunchContext): Launch => (trainer === "trl-dpo" ? dpoLaunch(local, { ...context, dataFolder, validates: data.valFiles.length > 0 }) : trainCommand(local, interpreter.release, context));
   if (interpreter.facts !== null) {
     const asked = { ...commandFor(launch).environment, ...stageVariables };
-    await askInstalled(local, interpreter, { ...launch, dataFolder, validates: data.valFiles.length > 0 }, context.environmentWith(asked), signal, say);
+    await askInstalled(place, local, interpreter, { ...launch, dataFolder, validates: data.valFiles.length > 0 }, context.environmentWith(asked), signal, say);
   }
 
   const identity = runIdentity(assignment.params);
-  const decide = (): Decision => {
+  const decide = async (): Promise<Decision> => {
     const choice = chooseResume({
-      mode: typeof params.resume === "string" ? params.resume : { from: checkpointsAt(params.resume.from, trainer, expectation), asked: params.resume.from },
-      attempts: findEarlier(meeting === null ? host.attemptsRoot : host.sharedRoot!, assignment, identity, trainer, expectation), rollbacks: assignment.rollbacks ?? [], worldSize: worldSize(launch),
+      mode: typeof params.resume === "string" ? params.resume : { from: await checkpointsAt(place, place.here(params.resume.from), trainer, expectation), asked: params.resume.from },
+      attempts: await findEarlier(place, meeting === null ? host.attemptsRoot : host.sharedRoot!, assignment, identity, trainer, expectation), rollbacks: assignment.rollbacks ?? [], worldSize: worldSize(launch),
     });
     const finished = choice.kind === "resume" && choice.finished ? readTrained(earlierAttempts(meeting === null ? host.attemptsRoot : host.sharedRoot!, assignment).find(({ fence }) => fence === choice.fence)?.root ?? "") : null;
     return { choice, trained: finished };
@@ -88,20 +93,21 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
     say(`waiting for the ${assignment.members.length} members in ${meeting.folder}; they meet at ${meeting.address}:${meeting.port}`);
     await meet(meeting, assignment, signal);
   }
-  const { choice, trained } = meeting === null ? decide() : await decideTogether(meeting, assignment, signal, decide);
+  const { choice, trained } = meeting === null ? await decide() : await decideTogether(meeting, assignment, signal, decide);
   if (choice.kind === "refuse") throw new NeverStarted(failed("INVALID_INPUT", choice.message, choice.hint));
   if (choice.kind === "start" && choice.why !== null) say(`starts from the model: ${choice.why}`);
-  if (choice.kind === "resume") say(`goes on from the checkpoint of step ${choice.checkpoint.step}${choice.fence === null ? "" : ` of attempt ${choice.fence}`}: ${choice.checkpoint.path}`);
+  if (choice.kind === "resume") say(`goes on from the checkpoint of step ${choice.checkpoint.step}${choice.fence === null ? "" : ` of attempt ${choice.fence}`}: ${place.there(choice.checkpoint.path)}`);
   if (trained !== null) say("that attempt had trained to the end; only what comes after is left");
 
   const resumed = choice.kind === "resume" ? { step: choice.checkpoint.step, path: choice.checkpoint.path } : null;
   for (const folder of [launch.checkpointDir, launch.hydraDir, launch.samplesDir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const command = commandFor({ ...launch, resumeFrom: resumed?.path ?? null });
-  const ray = trainer === "verl-rl" ? temporaryFolder(assignment.attemptId) : null;
-  const argv = meeting === null || ray === null ? command.argv : rayMember(meeting, assignment, { python: interpreter.python, trainer: command.argv, cpus: host.cpus, temporaryFolder: ray, cluster: !params.simulate }, directory.root);
+  const ray = trainer === "verl-rl" ? temporary : null;
+  const own = await withOurPrograms(place, command.argv, { signal, say });
+  const argv = meeting === null || ray === null ? own : rayMember(meeting, assignment, { python: interpreter.python, trainer: own, cpus: host.cpus, temporaryFolder: ray, cluster: !params.simulate }, directory.root);
   const loggerFile = trainer !== "trl-dpo" && interpreter.release.fileLogger ? join(shared, "logger.jsonl") : null;
   const note: RunNote = {
-    identity, trainer, python: interpreter.python, argv, stopSignal: command.stopSignal, checkpointDir: launch.checkpointDir, expectation, savesLast, sharedFolder: meeting?.folder ?? null, modelDir: place("model", directory.output),
+    identity, trainer, python: interpreter.python, argv, stopSignal: command.stopSignal, checkpointDir: launch.checkpointDir, expectation, savesLast, sharedFolder: meeting?.folder ?? null, modelDir: folderOf("model", directory.output),
     samplesDir: trainer === "verl-rl" && params.samples ? launch.samplesDir : null, loggerFile, resumed, totalSteps, simulated: params.simulate,
     model: params.model, loraAlpha: params.lora === undefined ? null : (params.lora.alpha ?? params.lora.rank * 2),
   };
@@ -125,14 +131,14 @@ function dpoLaunch(params: TrainParams, context: DpoContext): Launch {
   return { argv: dpoCommand(params, context), stopSignal: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" } };
 }
 
-function findModels(params: TrainParams, environment: Readonly<Record<string, string>>): ReturnType<typeof findModel> {
-  if (params.criticModel !== undefined) findModel(params.criticModel, "params.criticModel", environment);
-  if (params.reward?.model !== undefined) findModel(params.reward.model, "params.reward.model", environment);
-  return findModel(params.model, "params.model", environment);
+async function findModels(params: TrainParams, host: ModelHost): Promise<RunModel> {
+  if (params.criticModel !== undefined) await findModel(params.criticModel, "params.criticModel", host);
+  if (params.reward?.model !== undefined) await findModel(params.reward.model, "params.reward.model", host);
+  return findModel(params.model, "params.model", host);
 }
 
 /** The rules of the submission once more: now data, model and host are known. */
-function judge(params: TrainParams, interpreter: Interpreter, context: LaunchContext, data: RunData, model: ReturnType<typeof findModel>["facts"], hostCpus: number, say: (text: string) => void): void {
+function judge(params: TrainParams, interpreter: Interpreter, context: LaunchContext, data: RunData, model: RunModel["facts"], hostCpus: number, say: (text: string) => void): void {
   const problems = preflight({ params, release: interpreter.release, context, data: data.facts, model, hostCpus, path: "params" });
   const errors = problems.filter(({ severity }) => severity === "ERROR");
   for (const { path, message } of problems) if (!errors.some((error) => error.path === path && error.message === message)) say(`warning: ${path}: ${message}`);
@@ -140,22 +146,23 @@ function judge(params: TrainParams, interpreter: Interpreter, context: LaunchCon
   throw new NeverStarted(failed("INVALID_INPUT", errors.map(({ path, message }) => `${path}: ${message}`).join("\n"), errors[0]!.hint));
 }
 
-function findEarlier(root: string, assignment: HeldAttempt["assignment"], identity: string, trainer: Trainer, expectation: CheckpointExpectation): readonly EarlierAttempt[] {
-  return earlierAttempts(root, assignment).flatMap(({ fence, root: attempt }): EarlierAttempt[] => {
+async function findEarlier(place: Place, root: string, assignment: HeldAttempt["assignment"], identity: string, trainer: Trainer, expectation: CheckpointExpectation): Promise<readonly EarlierAttempt[]> {
+  const found = await Promise.all(earlierAttempts(root, assignment).map(async ({ fence, root: attempt }): Promise<readonly EarlierAttempt[]> => {
     const note = readNote({ planFile: join(attempt, "plan.json") });
     if (note === null) return [];
     const trained = readTrained(attempt);
-    const own = listCheckpoints(note.checkpointDir, trainer, expectation);
+    const own = await listCheckpoints(place, note.checkpointDir, trainer, expectation);
     // A run that was resumed at its very end has its result in an earlier attempt's folder.
-    const elsewhere = trained?.checkpoint != null && !own.some(({ path }) => path === trained.checkpoint) ? checkpointsAt(trained.checkpoint, trainer, expectation) : [];
+    const elsewhere = trained?.checkpoint != null && !own.some(({ path }) => path === trained.checkpoint) ? await checkpointsAt(place, trained.checkpoint, trainer, expectation) : [];
     return [{ fence, sameRun: note.identity === identity, checkpoints: [...elsewhere, ...own], finishedStep: trained?.checkpoint == null ? null : trained.step }];
-  });
+  }));
+  return found.flat();
 }
 
 /** P1. */
-function checkDisk(params: TrainParams, size: ModelSize | null, steps: number | null, folder: string, say: (text: string) => void): void {
-  const free = Number(freeDisk(folder) ?? NaN);
-  if (size === null || !Number.isFinite(free)) return;
+async function checkDisk(params: TrainParams, size: ModelSize | null, steps: number | null, place: Place, folder: string, say: (text: string) => void): Promise<void> {
+  const free = size === null ? null : await place.freeDisk(folder);
+  if (size === null || free === null) return;
   const count = checkpointsOf(params, steps);
   const needed = checkpointBytes(params, size) * count + (params.export === "last" ? exportBytes(params, size) : 0);
   const told = `${count} checkpoint${count === 1 ? "" : "s"} of about ${gib(checkpointBytes(params, size))}${params.export === "last" ? ` and the exported model of ${gib(exportBytes(params, size))}` : ""}`;
@@ -170,12 +177,11 @@ function gib(bytes: number): string {
 }
 
 /** What only the installed packages can say. Not being able to ask is no refusal: the launch itself will tell. */
-async function askInstalled(params: TrainParams, interpreter: Interpreter, context: DpoContext, environment: Readonly<Record<string, string>>, signal: AbortSignal, say: (text: string) => void): Promise<void> {
+async function askInstalled(place: Place, params: TrainParams, interpreter: Interpreter, context: DpoContext, environment: Readonly<Record<string, string>>, signal: AbortSignal, say: (text: string) => void): Promise<void> {
   const ask = (program: "compose_config" | "check_reward" | "parse_dpo", args: readonly string[], timeoutMs: number, input?: string) =>
-    askPython({ python: interpreter.python, program, args, environment, signal, timeoutMs, ...(input === undefined ? {} : { input }) });
+    askPython({ place, say, python: interpreter.python, program, args, environment, signal, timeoutMs, ...(input === undefined ? {} : { input }) });
   const { reward } = params;
   if (reward?.file !== undefined && ALGORITHM_FACTS[params.algorithm].trainer === "verl-rl") {
-    if (!isAbsolute(reward.file) || statSync(reward.file, { throwIfNoEntry: false })?.isFile() !== true) throw new NeverStarted(failed("FILE_NOT_FOUND", `params.reward.file: there is no file ${reward.file} on this host.`, "Give the full path of a Python file on the host of this agent."));
     const answer = await ask("check_reward", [reward.file, reward.function, ...Object.keys(reward.arguments ?? {})], IMPORT_MS);
     if (answer.kind === "unanswered") say(`the reward function could not be tried: ${answer.why}`);
     else if (answer.problem !== null) throw new NeverStarted(failed("INVALID_INPUT", `params.reward: ${answer.problem}`, "It is called with (data_source, solution_str, ground_truth, extra_info) and the arguments of params.reward.arguments."));
@@ -197,9 +203,6 @@ async function askInstalled(params: TrainParams, interpreter: Interpreter, conte
 }
 
 /** D1 of src/verl/dpo.ts. */
-function linkData(data: RunData, folder: string): string {
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  for (const [split, files] of [["train", data.trainFiles], ["validation", data.valFiles]] as const) files.forEach((file, position) => symlinkSync(file, join(folder, dataLink(split, position))));
-  return folder;
+function dataLinks(data: RunData): readonly (readonly [name: string, target: string])[] {
+  return ([["train", data.trainFiles], ["validation", data.valFiles]] as const).flatMap(([split, files]) => files.map((file, position) => [dataLink(split, position), file] as const));
 }

@@ -2,6 +2,7 @@
 //   T1. The trainer's exit code alone says nothing: the attempt has trained when judgeRun says so, and that is noted before anything follows.
 //   T2. What was trained is not trained again: a retry after a failed export begins with the export.
 
+import { ALGORITHM_FACTS } from "../../domain/training/algorithms.js";
 import { trainParamsSchema } from "../../domain/training/train-params.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
@@ -28,15 +29,16 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
   const environment = stageEnvironment(params.env ?? {}, held, host, resumed);
   refuseNul(Object.values(environment.variables));
 
-  const exportPlan = (note: RunNote, checkpoint: string): ProgramPlan => ({
-    argv: exportCommand({
+  const isHere = host.place === host.home;
+  const exportPlan = async (note: RunNote, checkpoint: string, context: RoleContext): Promise<ProgramPlan> => ({
+    argv: await exportCommand({
       python: note.python, checkpoint, trainer: note.trainer === "trl-dpo" ? "trl" : "verl", backend: note.expectation.backend, lora: "fold", loraAlpha: note.loraAlpha, base: note.trainer === "trl-dpo" ? note.model : null, simulated: note.simulated,
-    }, note.modelDir),
+    }, note.modelDir, context),
     workingDirectory: null, environment: environment.variables, stopSignal: null,
   });
   /** After the training: the export, or the end. */
-  const follows = (note: RunNote, trained: TrainedNote): RoleStep =>
-    (params.export === "last" && trained.checkpoint !== null ? { run: exportPlan(note, trained.checkpoint), phase: EXPORT } : { end: { kind: "COMPLETED", outputs: trained.outputs } });
+  const follows = async (note: RunNote, trained: TrainedNote, context: RoleContext): Promise<RoleStep> =>
+    (params.export === "last" && trained.checkpoint !== null ? { run: await exportPlan(note, trained.checkpoint, context), phase: EXPORT } : { end: { kind: "COMPLETED", outputs: trained.outputs } });
 
   return {
     phases: ["train", "export"], apart: true, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
@@ -46,32 +48,34 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
         const run = await planRun(params, held, environment.variables, host, context);
         refuseNul(run.plan.argv);
         if (run.trained === null) return { run: run.plan, phase: TRAIN };
-        return assignment.rank > 0 ? { end: { kind: "COMPLETED", outputs: {} } } : follows(run.note, run.trained);
+        return assignment.rank > 0 ? { end: { kind: "COMPLETED", outputs: {} } } : follows(run.note, run.trained, context);
       }
       if (status !== 0) return { end: badEnd(ended, status as number, context) };
       if (assignment.rank > 0) return { end: { kind: "COMPLETED", outputs: {} } };
       if (ended === TRAIN) {
         const note = readNote(directory)!;
-        const { verdict, trained } = judgeEnd(note, directory);
+        const { verdict, trained } = await judgeEnd(note, directory, context.place);
         if (verdict.kind === "unsound") return { end: failed(verdict.code, verdict.message, verdict.hint, readLogTail(directory.logFile, context.redactor), 0) };
         for (const root of [directory.root, ...(note.sharedFolder === null ? [] : [note.sharedFolder])]) writeTrained(root, trained); // T1
-        return follows(note, trained);
+        return follows(note, trained, context);
       }
-      const model = readNote(directory)!.modelDir;
+      const model = context.place.there(readNote(directory)!.modelDir);
       keepModel(directory, model);
       return { end: { kind: "COMPLETED", outputs: { ...readTrained(directory.root)?.outputs, model } } };
     },
     recall(phase, directory) {
       const note = readNote(directory);
-      const checkpoint = readTrained(directory.root)?.checkpoint ?? null;
-      if (phase === EXPORT && note !== null && checkpoint !== null) return exportPlan(note, checkpoint);
+      if (phase === EXPORT) return { argv: [], workingDirectory: null, environment: {}, stopSignal: null };
       return { argv: note?.argv ?? [], workingDirectory: null, environment: {}, stopSignal: note?.stopSignal ?? null };
     },
     follow(phase, context) {
       const note = readNote(context.directory);
-      return phase !== TRAIN || assignment.rank > 0 || note === null ? NOTHING_TO_FOLLOW : createRunFollower(note, held.training, context);
+      return phase !== TRAIN || assignment.rank > 0 || note === null ? NOTHING_TO_FOLLOW : createRunFollower(note, held.training, { place: host.place, isHere }, context);
     },
-    tidy: () => removeTemporaryFolder(assignment.attemptId),
+    brings: (phase, directory) => ({ growing: phase === TRAIN ? [readNote(directory)?.loggerFile ?? []].flat() : [], results: [] }),
+    tidy: () => {
+      if (isHere || ALGORITHM_FACTS[params.algorithm].trainer !== "verl-sft") removeTemporaryFolder({ place: host.place, isHere, python: [params.python ?? host.python] }, assignment.attemptId);
+    },
   };
 }
 

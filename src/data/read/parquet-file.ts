@@ -55,6 +55,31 @@ export async function openParquet(path: string): Promise<ParquetFile> {
   }
 }
 
+/** The two ends of a file that lies elsewhere. */
+export interface FileEnds {
+  readonly sizeBytes: number;
+  /** Its first bytes, at least four where it has them. */
+  readonly head: Uint8Array;
+  /** Its last bytes: all of its description, and half a mebibyte where it has so much. */
+  readonly tail: Uint8Array;
+}
+
+/** What the ends of a Parquet file tell. `path`: what it is called in errors. Throws UnreadableFileError. */
+export async function describeEnds(path: string, { sizeBytes, head, tail }: FileEnds): Promise<Pick<ParquetFile, "rows" | "columns">> {
+  const from = sizeBytes - tail.length;
+  const slice = (start: number, end = sizeBytes): ArrayBuffer => {
+    if (start < from && end > head.length) throw new BrokenContentError("the Parquet file's description is larger than what was read of it");
+    const bytes = start >= from ? tail.subarray(start - from, end - from) : head.subarray(start, end);
+    return new Uint8Array(bytes).buffer;
+  };
+  try {
+    const metadata = await metadataOf({ byteLength: sizeBytes, slice });
+    return { rows: groupsOf(metadata).reduce((sum, group) => sum + group.rows, 0), columns: columnsOf(parquetSchema(metadata)) };
+  } catch (error) {
+    throw asUnreadable(error, path, null);
+  }
+}
+
 function describe(path: string, file: FileHandle, sizeBytes: number, metadata: FileMetaData): ParquetFile {
   const buffer = rangesOf(file, sizeBytes);
   const columns = columnsOf(parquetSchema(metadata));

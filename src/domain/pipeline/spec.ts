@@ -151,7 +151,7 @@ function trainerCapability({ kind, params }: Pick<StageSpec, "kind" | "params">)
 
 function modelCapability(params: StageSpec["params"]): string {
   if (params["simulate"] === true) return "evaluate:simulate";
-  return params["python"] === undefined ? `evaluate:model:${engineOf(params["engine"], "name")}` : "python";
+  return params["python"] === undefined ? `evaluate:model:${engineOf(params["engine"], "name")}` : "evaluate:python";
 }
 
 /** What draws the answers; the default where nothing says, or a reference does. */

@@ -75,6 +75,6 @@ test("only the head decides, and an old attempt's decision in a reused folder is
   await Promise.all([meet(meeting, head, signal), meet(meeting, other, signal)]);
   writeFileSync(join(meeting.folder, "decision.json"), JSON.stringify({ attemptId: newId("att"), decision: "old" }));
   const told = decideTogether(meeting, other, signal, () => { throw new Error("rank 1 decides nothing"); });
-  await decideTogether(meeting, head, signal, () => "new");
+  await decideTogether(meeting, head, signal, async () => "new");
   expect(await told).toBe("new");
 });
