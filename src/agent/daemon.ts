@@ -64,6 +64,18 @@ export interface AgentOptions {
   readonly runner?: InProcessRunner;
   /** The agent's own environment: what programs inherit by name, and secrets. */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Opens where programs run, when that is another machine; the daemon closes it. */
+  readonly openPlace?: (around: PlaceAround) => ProgramPlace & { close(): void };
+}
+
+/** What a place is told of its agent. */
+export interface PlaceAround {
+  /** Of the agent: absolute, real, kept between its processes. */
+  readonly directory: string;
+  readonly attemptsRoot: string;
+  readonly log: Logger;
+  /** Which of these processes there belong to attempts. */
+  ours(pids: readonly number[]): Promise<ReadonlySet<number>>;
 }
 
 /** The agent cannot start; the message names the cause and what to do. */
@@ -167,10 +179,11 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   const sharedRoot = config.TRAINYARD_AGENT_SHARED_DIR === undefined ? null : resolve(config.TRAINYARD_AGENT_SHARED_DIR);
   const cpus = config.TRAINYARD_AGENT_CPUS ?? availableParallelism();
   const checkpointRoots = sharedRoot === null ? [attemptsRoot] : [attemptsRoot, sharedRoot];
-  const home = createLocalPlace({ environment, inherited: config.TRAINYARD_AGENT_ENV, checkpointRoots, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, ours: (pids) => attempts.ours(pids) });
-  const place: ProgramPlace = home;
+  const home = createLocalPlace({ environment, inherited: config.TRAINYARD_AGENT_ENV, checkpointRoots, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, cpus, ours: (pids) => attempts.ours(pids) });
+  const remote = options.openPlace?.({ directory, attemptsRoot, ours: (pids) => attempts.ours(pids), log }) ?? null;
+  const place: ProgramPlace = remote ?? home;
   const host: AttemptHost = {
-    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, place, home, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, cpus,
+    journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, place, home, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, get cpus() { return place.cpus(); },
     sharedRoot, ports, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
@@ -195,16 +208,17 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   const instance = randomBytes(12).toString("hex");
   const hostListeners = new Set<() => void>();
   const versions = keepVersions({
-    agent: ownVersion(), cpus, place, diskPath: directory, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment,
+    agent: ownVersion(), place, diskPath: attemptsRoot, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment: remote === null ? environment : {},
     answered: () => { for (const look of hostListeners) look(); },
   });
-  const hostDescription = describedBy(versions, place === home);
+  const hostDescription = describedBy(versions, place, (found) => capabilitiesOf(found, remote === null));
+  const unlisten = place.onChange(() => { for (const look of hostListeners) look(); });
   let link: LinkKind | null = null;
   let sayConnected: () => void = () => undefined;
   const connected = new Promise<void>((done) => { sayConnected = done; });
   const describe = async (): Promise<OpenSession> => ({
     protocol: PROTOCOL_VERSION, name, epoch, instance, pools, labels, gpus: [...(await place.gpus.report())], ...hostDescription(),
-    runMode: "LOCAL", address: config.TRAINYARD_AGENT_ADDRESS ?? null, held: ledger.held(),
+    runMode: remote === null ? "LOCAL" : "SSH", address: config.TRAINYARD_AGENT_ADDRESS ?? null, held: ledger.held(),
   });
   const session = keepSession({
     client, log, signal: ended.signal, describe,
@@ -239,7 +253,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
       const assignment = ledger.attempts.get(attemptId)?.assignment;
       return assignment === undefined ? [] : [attemptDirectory(attemptsRoot, assignment).root];
     }));
-    const removed = await removeOldAttempts({ attemptsRoot, keepDays: config.TRAINYARD_AGENT_KEEP_DAYS, now: Date.now(), isHeld: (path) => held.has(path) }).catch((error: unknown) => {
+    const removed = await removeOldAttempts({ place, attemptsRoot, keepDays: config.TRAINYARD_AGENT_KEEP_DAYS, now: Date.now(), isHeld: (path) => held.has(path) }).catch((error: unknown) => {
       log.warn({ err: error }, "old attempts could not be removed");
       return [];
     });
@@ -271,6 +285,8 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     trust.close();
     clearInterval(housekeeping);
     versions.close();
+    unlisten();
+    remote?.close();
     client.destroy();
     await journal.close();
     options.release();
@@ -293,14 +309,18 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   return { name, stop, done, connected, link: () => link, running: () => attempts.size };
 }
 
-/** What there is to say of the host: the same object while nothing new is known. */
-function describedBy(versions: HostVersions, isHere: boolean): () => HostDescription {
+/** What there is to say of the host: the same object while nothing new is known. A place in trouble can run nothing new, and says why. */
+function describedBy(versions: HostVersions, place: ProgramPlace, capabilities: (found: Versions) => readonly string[]): () => HostDescription {
   let of: Versions | null = null;
+  let trouble: string | null = null;
+  let cpus = place.cpus();
   let said: HostDescription = { capabilities: [], versions: {} };
   return () => {
     const current = versions.current();
-    if (current !== of) said = { capabilities: [...capabilitiesOf(current, isHere)], versions: current };
-    of = current;
+    if (current === of && place.trouble() === trouble && place.cpus() === cpus) return said;
+    [of, trouble, cpus] = [current, place.trouble(), place.cpus()];
+    const known = { ...current, hostCpus: String(cpus) };
+    said = trouble === null ? { capabilities: [...capabilities(current)], versions: known } : { capabilities: [], versions: { ...known, problem: trouble.slice(0, 2_000) } };
     return said;
   };
 }

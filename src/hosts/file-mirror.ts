@@ -52,10 +52,16 @@ export function mirrorFiles(link: HostLink, files: readonly MirroredFile[], fail
   return {
     close,
     async caughtUp(signal) {
+      let wanted: readonly number[] | null = null;
       for (;;) {
         const helper = await link.helper(signal);
-        const stats = await helper.stat(files.map(({ remote }) => remote)).catch(() => null); // the connection was cut: asked again
-        if (stats?.every((stat, index) => stat === null || stat.kind !== "file" || sizeOf(files[index]!.local) === stat.size) === true) return;
+        const sizes: readonly number[] | null = await helper.stat(files.map(({ remote }) => remote)).then((stats) => stats.map((stat) => (stat?.kind === "file" ? stat.size : 0)), () => null); // null: the connection was cut; asked again
+        wanted ??= sizes;
+        const isHere = (size: number, index: number): boolean => {
+          const own = sizeOf(files[index]!.local);
+          return own === size || (own >= wanted![index]! && own < size); // it may go on growing
+        };
+        if (sizes?.every(isHere) === true) return;
         await delay(LOOK_MS, undefined, signal === undefined ? {} : { signal });
       }
     },

@@ -6,9 +6,10 @@
 //   R5. It ends with its connection, or when nothing was heard for SILENCE seconds: what is left of a broken connection never lingers.
 //   R6. Files are looked at LOOK times a second by stat; bytes are read and sent only when there are new ones, a piece per file and round.
 
+import { HELPER_ATTEMPTS } from "./helper-attempts.js";
 import { HELPER_STORE } from "./helper-store.js";
 
-/** The same text as the local launcher's (src/agent/place/launcher.ts): what it writes is read by the same code. */
+/** The same text as the local launcher's (src/agent/place/launcher.ts), and then the exit status is brought to the disk (helper-attempts.ts, A2). */
 export const REMOTE_LAUNCHER = `
 launch=$1; exit=$2; shift 2
 trap : HUP INT QUIT TERM USR1 USR2
@@ -19,6 +20,7 @@ stat=; boot=
 set +C
 "$@"
 printf '{"status":%s}\\n' "$?" 1<> "$exit"
+/bin/sync "$exit" 2>/dev/null || :
 `;
 
 /** What the helper is asked to run at its start is this much text; its sha256 names the file. */
@@ -47,7 +49,7 @@ def send(message):
             out.write(line)
             out.flush()
         except (OSError, ValueError):
-            os._exit(0)  # R5
+            leave()  # R5
 
 
 def read_text(path):
@@ -157,53 +159,11 @@ def find_program(name, path, directory):
     raise Refused("COMMAND_NOT_FOUND", "There is no program %s on this host." % json.dumps(name))
 
 
-def start(request):
-    directory = request["workingDirectory"]
-    for folder in request["make"]:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    if not os.path.isdir(directory):
-        raise Refused("FILE_NOT_FOUND", "The working directory %s does not exist on this host, or is closed to this user." % directory)
-    environment = {name: os.environ[name] for name in request["inherit"] if name in os.environ}
-    environment.update(request["environment"])
-    if request.get("pathFirst"):
-        environment["PATH"] = request["pathFirst"] + ":" + environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")
-    argv = request["argv"]
-    program = find_program(argv[0], environment.get("PATH"), directory)
-    files = []
-    try:
-        with open(request["exit"], "ab", opener=private) as file:
-            file.write(EXIT_ROOM)
-        files = [open(request[name], "ab", opener=private) for name in ("stdout", "stderr")]
-        child = subprocess.Popen(["/bin/sh", "-c", LAUNCHER, "sh", request["launch"], request["exit"], program] + argv[1:],
-                                 cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=files[0], stderr=files[1], start_new_session=True)
-    except OSError as error:
-        if error.errno == errno.E2BIG:
-            raise Refused("INTERNAL", "The program's arguments and environment are larger than this system allows. Pass the long ones in a file.")
-        raise
-    finally:
-        for file in files:
-            file.close()
-    threading.Thread(target=child.wait, daemon=True).start()
-    return {"pid": child.pid}
-
-
 def private(path, flags):
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
-def state(request):
-    launch, ended = read_text(request["launch"]), read_text(request["exit"])
-    who = None
-    if launch is not None and launch.endswith("\n"):
-        said = json.loads(launch)
-        fields = said["stat"].split(" ")
-        who = {"pid": said["pid"], "startedAt": fields[19] if len(fields) > 19 else "gone", "boot": said["boot"]}
-    status = None
-    if ended is not None and ended.startswith('{"status":'):
-        status = int(ended[len('{"status":'):ended.index("}")])
-    begun = launch is not None
-    return {"begun": begun, "launch": who, "status": status, "alive": who is not None and who["boot"] == BOOT and alive(who)}
-
+${HELPER_ATTEMPTS}
 
 # -- files --
 
@@ -307,10 +267,8 @@ def answer(request):
     op = request["op"]
     if op == "ping":
         return {"time": time.time()}
-    if op == "start":
-        return start(request)
-    if op == "state":
-        return state(request)
+    if op in ATTEMPTS:
+        return ATTEMPTS[op](request)
     if op == "members":
         return {"members": members(request["launcher"], request["mark"], request["known"])}
     if op == "stop":
@@ -356,12 +314,12 @@ def main():
         ready, _, _ = select.select([0], [], [], SILENCE)
         piece = os.read(0, 1 << 20) if ready else b""
         if not piece:
-            os._exit(0)  # R5
+            leave()  # R5
         pending += piece
         while b"\n" in pending:
             line, pending = pending.split(b"\n", 1)
             request = json.loads(line.decode())
-            if request["op"] in ("stop", "gpus", "members", "list", "digest", "keep", "probe", "unclaim", "discard", "sweep"):
+            if request["op"] in ATTEMPTS_ASIDE + ("stop", "gpus", "members", "list", "digest", "keep", "probe", "unclaim", "discard", "sweep"):
                 threading.Thread(target=serve, args=(request,), daemon=True).start()
             else:
                 serve(request)
@@ -372,7 +330,7 @@ try:
     SPACE = os.readlink("/proc/self/ns/pid")
 except OSError:
     SPACE = ""
-send({"ready": 1, "boot": BOOT, "realm": (BOOT + " " + SPACE).strip(), "directory": DIRECTORY, "home": os.path.expanduser("~"), "python": "%d.%d.%d" % sys.version_info[:3], "pid": os.getpid(), "time": time.time()})
+send({"ready": 1, "boot": BOOT, "realm": (BOOT + " " + SPACE).strip(), "directory": DIRECTORY, "home": os.path.expanduser("~"), "python": "%d.%d.%d" % sys.version_info[:3], "cpus": len(os.sched_getaffinity(0)), "memoryMiB": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20, "pid": os.getpid(), "time": time.time()})
 main()
 `;
 

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import type { HostConnection } from "./connection.js";
 import { HELPER_BOOTSTRAP, HELPER_PROGRAM } from "./helper-program.js";
+import { remoteAttempts, type RemoteAttempts } from "./remote-attempts.js";
 import { shellWord } from "./remote-path.js";
 import { remoteStore, type RemoteStore } from "./remote-store.js";
 import { SshError, type SshErrorCode } from "./ssh-error.js";
@@ -25,31 +26,6 @@ const NOISE_LIMIT = 64 * 1024;
 export interface RemoteProcess { readonly pid: number; readonly startedAt: string }
 export interface RemoteStat { readonly kind: "file" | "folder" | "link" | "other" | "gone"; readonly size: number; readonly changedMs: number }
 
-export interface StartRequest {
-  readonly argv: readonly string[];
-  readonly environment: Readonly<Record<string, string>>;
-  /** Variables of the host's own environment that pass, by name. */
-  readonly inherit: readonly string[];
-  /** Stands first in PATH: the bin of a Python environment. */
-  readonly pathFirst: string | null;
-  /** Folders made before. */
-  readonly make: readonly string[];
-  readonly workingDirectory: string;
-  readonly launch: string;
-  readonly exit: string;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-export interface ProgramState {
-  /** Whether a launcher has begun. */
-  readonly begun: boolean;
-  readonly launch: (RemoteProcess & { readonly boot: string }) | null;
-  /** As the launcher's shell gives it; null while there is none. */
-  readonly status: number | null;
-  readonly alive: boolean;
-}
-
 export interface HelperFacts {
   /** Boot of the machine and pid namespace: pids of another one mean nothing here. */
   readonly realm: string;
@@ -58,6 +34,9 @@ export interface HelperFacts {
   readonly directory: string;
   readonly home: string;
   readonly python: string;
+  /** Processors that the user may use. */
+  readonly cpus: number;
+  readonly memoryMiB: number;
 }
 
 /** What the helper could not do, in its words. */
@@ -78,8 +57,7 @@ export interface TailListener {
 
 export interface RemoteHelper {
   readonly facts: HelperFacts;
-  start(request: StartRequest): Promise<{ readonly pid: number }>;
-  state(files: { readonly launch: string; readonly exit: string }): Promise<ProgramState>;
+  readonly attempts: RemoteAttempts;
   members(program: { readonly launcher: RemoteProcess; readonly mark: string; readonly known: readonly RemoteProcess[] }): Promise<readonly RemoteProcess[]>;
   /** TERM, or `first` to the program itself; the grace; KILL for what is left, sessions of their own included. Resolves with what could not be ended. */
   stop(program: { readonly launcher: RemoteProcess; readonly mark: string; readonly first: NodeJS.Signals | null; readonly known: readonly RemoteProcess[]; readonly graceMs: number }): Promise<readonly RemoteProcess[]>;
@@ -187,8 +165,7 @@ export async function startHelper(connection: HostConnection, options: { readonl
 
     const helper = (found: HelperFacts): RemoteHelper => ({
       facts: found, closed,
-      start: (request) => ask("start", request),
-      state: (files) => ask("state", files),
+      attempts: remoteAttempts(ask),
       members: async (program) => (await ask<{ members: RemoteProcess[] }>("members", program)).members,
       stop: async (program) => (await ask<{ left: RemoteProcess[] }>("stop", program)).left,
       gpus: (program) => ask("gpus", { program }),

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { removeOldAttempts } from "../../src/agent/host/housekeeping.js";
 import { newId, type CheckpointId } from "../../src/domain/ids.js";
-import { startAgentWorld } from "../support/agents.js";
+import { startAgentWorld, testPlace } from "../support/agents.js";
 import { assign, commandAssignment } from "../support/control-plane-peer.js";
 
 function checkpoint(root: string, ...parts: string[]): string {
@@ -75,8 +75,8 @@ test("old attempts are removed, those with a checkpoint or still held are kept",
   const [old, young, held, kept, emptied] = [attempt("old", 20), attempt("young", 1), attempt("held", 20), attempt("kept", 20), attempt("emptied", 20)];
   writeFileSync(join(kept, "checkpoints"), `${JSON.stringify(join(kept, "output"))}\n`);
   writeFileSync(join(emptied, "checkpoints"), `${JSON.stringify(join(emptied, "output", "deleted"))}\n`);
-  const removed = await removeOldAttempts({ attemptsRoot: root, keepDays: 14, now: Date.now(), isHeld: (path) => path === held });
+  const removed = await removeOldAttempts({ place: testPlace, attemptsRoot: root, keepDays: 14, now: Date.now(), isHeld: (path) => path === held });
   expect(removed.sort()).toEqual([emptied, old].sort());
   expect([young, held, kept].every(existsSync)).toBe(true);
-  expect(await removeOldAttempts({ attemptsRoot: root, keepDays: 0, now: Date.now() + 1e12, isHeld: () => false })).toEqual([]);
+  expect(await removeOldAttempts({ place: testPlace, attemptsRoot: root, keepDays: 0, now: Date.now() + 1e12, isHeld: () => false })).toEqual([]);
 });

@@ -1,10 +1,9 @@
 // An agent that dies and comes back: kill -9 of real processes, at every failpoint.
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
 import { onTestFinished, expect, test } from "vitest";
 import { identifyProcess } from "../../src/process-identity.js";
-import { agentDirectory, startAgentProcess, startTestAgent } from "../support/agents.js";
+import { agentDirectory, ageJournal, startAgentProcess, startTestAgent } from "../support/agents.js";
 import { assign, commandAssignment, startPeer, stop, type Peer } from "../support/control-plane-peer.js";
 
 const node = process.execPath;
@@ -82,16 +81,7 @@ test("a program of an earlier boot is said to have ended with the host", async (
   const launchFile = join(directory, "attempts", assignment.pipelineId, "work", "1", "launch.json");
   const { pid } = JSON.parse(readFileSync(launchFile, "utf8")) as { pid: number };
   process.kill(-pid, "SIGKILL");
-  // as a reboot leaves it: the journal names a boot that is over
-  const journals = join(directory, "journal");
-  for (const name of readdirSync(journals)) {
-    const lines = readFileSync(join(journals, name), "utf8").split("\n").map((line) => {
-      if (!line.includes("\tprogram\t")) return line;
-      const content = line.slice(9).replace(/"realm":"[^"]*"/, '"realm":"another boot"');
-      return `${crc32(content).toString(16).padStart(8, "0")}\t${content}`;
-    });
-    writeFileSync(join(journals, name), lines.join("\n"));
-  }
+  ageJournal(directory);
   startAgentProcess(peer.url, directory);
   expect((await peer.report("ended", assignment.attemptId, 15_000)).outcome).toMatchObject({ kind: "FAILED", failure: { code: "HOST_REBOOTED" } });
 });

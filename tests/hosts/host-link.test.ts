@@ -40,8 +40,8 @@ describe.skipIf(!sshdIsHere)("a link to a host", () => {
     mkdirSync(here);
     const helper = await link.helper();
     const script = "import os,time\nfor i in range(10**9):\n  print('line %d é' % i, flush=True)\n  open('../metrics','a').write('{\"step\": %d}\\n' % i)\n  if os.path.exists('enough'): break\n  time.sleep(0.01)";
-    const files = { launch: join(root, "launch"), exit: join(root, "exit") };
-    await helper.start({ argv: ["python3", "-c", script], environment: {}, inherit: ["PATH"], pathFirst: null, make: [join(root, "run")], workingDirectory: join(root, "run"), ...files, stdout: join(root, "log"), stderr: join(root, "log") });
+    const files = { root: join(root, "run"), owner: "att_test", launch: join(root, "launch"), exit: join(root, "exit") };
+    await helper.attempts.start({ argv: ["python3", "-c", script], environment: {}, inherit: ["PATH"], pathFirst: null, make: [join(root, "run")], workingDirectory: join(root, "run"), ...files, stdout: join(root, "log"), stderr: join(root, "log") });
     const failures: Error[] = [];
     const names = ["log", "metrics", "launch"];
     const mirror = mirrorFiles(link, names.map((name) => ({ remote: join(root, name), local: join(here, name) })), (error) => failures.push(error));
@@ -52,7 +52,7 @@ describe.skipIf(!sshdIsHere)("a link to a host", () => {
       if (sshd.cutSessions() > 0) cuts++;
     }
     writeFileSync(join(root, "run", "enough"), "");
-    await expect.poll(async () => (await link.helper()).state(files).then(({ status }) => status, () => null), { timeout: 20_000 }).toBe(0);
+    await expect.poll(async () => (await link.helper()).attempts.state(files).then(({ status }) => status, () => null), { timeout: 20_000 }).toBe(0);
     await mirror.caughtUp();
     expect(failures).toEqual([]);
     for (const name of names) expect(readFileSync(join(here, name)).equals(readFileSync(join(root, name))), name).toBe(true);
@@ -79,7 +79,7 @@ describe.skipIf(!sshdIsHere)("a link to a host", () => {
     await sshd.kill();
     await expect.poll(() => link.trouble()?.message, { timeout: 10_000 }).toBeTruthy();
     await sshd.start();
-    await (await link.helper()).state({ launch: "/none", exit: "/none" });
+    await (await link.helper()).attempts.state({ root: "/none", owner: "att_test", launch: "/none", exit: "/none" });
     await sshd.kill();
     sshd.changeHostKeys();
     await sshd.start();

@@ -7,13 +7,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { LAUNCHER } from "../../src/agent/place/launcher.js";
 import { connectHost, type HostConnection } from "../../src/hosts/connection.js";
 import { HELPER_PROGRAM, REMOTE_LAUNCHER } from "../../src/hosts/helper-program.js";
-import { HELPER_HASH, startHelper, type RemoteHelper, type StartRequest } from "../../src/hosts/remote-helper.js";
+import type { StartRequest } from "../../src/hosts/remote-attempts.js";
+import { HELPER_HASH, startHelper, type RemoteHelper } from "../../src/hosts/remote-helper.js";
 import { identifyProcess } from "../../src/process-identity.js";
 import { sshdIsHere, startSshd, type OwnSshd } from "../support/sshd.js";
 
 const until = (what: () => unknown) => expect.poll(what, { timeout: 15_000, interval: 50 });
 
-test("local and remote programs are launched by the same text", () => expect(REMOTE_LAUNCHER).toBe(LAUNCHER));
+test("local and remote programs are launched by the same text; a remote one brings the exit status to the disk", () => expect(REMOTE_LAUNCHER).toBe(`${LAUNCHER}/bin/sync "$exit" 2>/dev/null || :\n`));
 
 test("the helper is a program of its own: it answers on a pipe, says what it does not know, and ends with its input", async () => {
   const folder = mkdtempSync(join(tmpdir(), "ty-helper-"));
@@ -47,13 +48,13 @@ describe.skipIf(!sshdIsHere)("the helper on a host", () => {
   });
   afterEach(() => connection.end());
 
-  const files = (name = "a") => ({ launch: join(root, `${name}.launch`), exit: join(root, `${name}.exit`) });
+  const files = (name = "a") => ({ root: join(root, "run"), owner: "att_test", launch: join(root, `${name}.launch`), exit: join(root, `${name}.exit`) });
   const request = (argv: readonly string[], changes: Partial<StartRequest> = {}): StartRequest => ({
     argv, environment: { MARK: `m-${count}` }, inherit: ["PATH", "HOME"], pathFirst: null, make: [join(root, "run")], workingDirectory: join(root, "run"), ...files(), stdout: join(root, "out"), stderr: join(root, "out"), ...changes,
   });
   const ended = async (name = "a") => {
-    await until(async () => (await helper.state(files(name))).status).not.toBeNull();
-    return (await helper.state(files(name))).status;
+    await until(async () => (await helper.attempts.state(files(name))).status).not.toBeNull();
+    return (await helper.attempts.state(files(name))).status;
   };
 
   test("is installed once by its content, whole, and replaced when it was tampered with", async () => {
@@ -71,15 +72,15 @@ describe.skipIf(!sshdIsHere)("the helper on a host", () => {
   });
 
   test("starts a program in a session of its own that outlives connection, helper and sshd, and tells its end to the next helper", async () => {
-    const { pid } = await helper.start(request(["sh", "-c", "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo over; exit 7"]));
-    await until(async () => (await helper.state(files())).launch?.pid).toBe(pid);
+    const { pid } = await helper.attempts.start(request(["sh", "-c", "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo over; exit 7"]));
+    await until(async () => (await helper.attempts.state(files())).launch?.pid).toBe(pid);
     expect(readFileSync(`/proc/${pid}/stat`, "utf8").split(" ")[5]).toBe(String(pid)); // leads its session
     await sshd.kill();
     expect((await helper.closed)).toMatchObject({ code: "SSH_CONNECTION_LOST" });
     expect(identifyProcess(pid)).not.toBeNull();
     await sshd.start();
     await open();
-    expect(await helper.state(files())).toMatchObject({ begun: true, alive: true, status: null, launch: { pid, boot: helper.facts.boot } });
+    expect(await helper.attempts.state(files())).toMatchObject({ begun: true, alive: true, status: null, launch: { pid, boot: helper.facts.boot } });
     writeFileSync(join(root, "run", "go"), "");
     expect(await ended()).toBe(7);
     expect(readFileSync(join(root, "out"), "utf8")).toBe("begun\nover\n");
@@ -88,9 +89,9 @@ describe.skipIf(!sshdIsHere)("the helper on a host", () => {
   test("of two starts of one attempt only one runs the program, from whatever helper", async () => {
     const other = await startHelper(connection, { name: "gpu1", directory: root, pythonEnvironment: null });
     const argv = ["sh", "-c", "echo once; sleep 0.3"];
-    await Promise.all([helper.start(request(argv)), other.start(request(argv)), helper.start(request(argv))]);
+    await Promise.all([helper.attempts.start(request(argv)), other.attempts.start(request(argv)), helper.attempts.start(request(argv))]);
     expect(await ended()).toBe(0);
-    await helper.start(request(argv));
+    await helper.attempts.start(request(argv));
     await until(async () => (await helper.members({ launcher: { pid: 1, startedAt: "x" }, mark: `MARK=m-${count}`, known: [] })).length).toBe(0);
     expect(readFileSync(join(root, "out"), "utf8")).toBe("once\n");
     other.end();
@@ -100,7 +101,7 @@ describe.skipIf(!sshdIsHere)("the helper on a host", () => {
     const canary = join(sshd.folder, "canary");
     writeFileSync(canary, "alive");
     const nasty = [`; rm -f ${canary}`, `$(rm ${canary})`, "`id`", "'\"\\", "a\nb", "*", "~", "!x", "ünï", "-n", ""];
-    await helper.start(request(["python3", "-c", "import json,os,sys; print(json.dumps([sys.argv[1:], os.environ['V']]))", ...nasty], { environment: { V: nasty.join("|") } }));
+    await helper.attempts.start(request(["python3", "-c", "import json,os,sys; print(json.dumps([sys.argv[1:], os.environ['V']]))", ...nasty], { environment: { V: nasty.join("|") } }));
     expect(await ended()).toBe(0);
     expect(JSON.parse(readFileSync(join(root, "out"), "utf8"))).toEqual([nasty, nasty.join("|")]);
     expect(readFileSync(canary, "utf8")).toBe("alive");
@@ -108,16 +109,16 @@ describe.skipIf(!sshdIsHere)("the helper on a host", () => {
 
   test("stops a program with everything it started, also what left its session and its parent", async () => {
     const script = "import os,subprocess,time\nsubprocess.Popen(['sleep','600'],start_new_session=True)\nif os.fork()==0:\n  os.setsid()\n  if os.fork()==0:\n    open('deep','w').write(str(os.getpid()))\n    time.sleep(600)\n  os._exit(0)\nimport signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('up','w').close()\ntime.sleep(600)";
-    const { pid } = await helper.start(request(["python3", "-c", script]));
+    const { pid } = await helper.attempts.start(request(["python3", "-c", script]));
     await until(() => existsSync(join(root, "run", "up")) && existsSync(join(root, "run", "deep"))).toBe(true);
-    await until(async () => (await helper.state(files())).launch?.pid).toBe(pid);
-    const launcher = (await helper.state(files())).launch!;
+    await until(async () => (await helper.attempts.state(files())).launch?.pid).toBe(pid);
+    const launcher = (await helper.attempts.state(files())).launch!;
     const who = { launcher: { pid, startedAt: launcher.startedAt }, mark: `MARK=m-${count}`, known: [] };
     expect((await helper.members(who)).length).toBeGreaterThanOrEqual(4);
     expect(await helper.stop({ ...who, first: null, graceMs: 300 })).toEqual([]);
     expect(await helper.members(who)).toEqual([]);
     expect(identifyProcess(Number(readFileSync(join(root, "run", "deep"), "utf8")))).toBeNull();
-    expect(await helper.state(files())).toMatchObject({ alive: false });
+    expect(await helper.attempts.state(files())).toMatchObject({ alive: false });
   });
 
   test("a pid that went to somebody else is neither signalled nor taken for the program", async () => {
@@ -130,11 +131,11 @@ describe.skipIf(!sshdIsHere)("the helper on a host", () => {
   });
 
   test("what cannot be started says why, and leaves no program behind", async () => {
-    await expect(helper.start(request(["no-such-program-xyz"]))).rejects.toMatchObject({ code: "COMMAND_NOT_FOUND", message: expect.stringContaining("no-such-program-xyz") as string });
+    await expect(helper.attempts.start(request(["no-such-program-xyz"]))).rejects.toMatchObject({ code: "COMMAND_NOT_FOUND", message: expect.stringContaining("no-such-program-xyz") as string });
     writeFileSync(join(root, "plain"), "#!/bin/sh\n", { mode: 0o600 });
-    await expect(helper.start(request([join(root, "plain")]))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
-    await expect(helper.start(request(["true"], { make: [], workingDirectory: join(root, "nowhere") }))).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
-    expect(await helper.state(files())).toMatchObject({ begun: false, launch: null, status: null });
+    await expect(helper.attempts.start(request([join(root, "plain")]))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(helper.attempts.start(request(["true"], { make: [], workingDirectory: join(root, "nowhere") }))).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
+    expect(await helper.attempts.state(files())).toMatchObject({ begun: false, launch: null, status: null });
   });
 
   test("tails of many files come in order without gaps within a second, over cuts of the connection, truncation and replacement", async () => {

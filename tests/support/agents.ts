@@ -1,13 +1,18 @@
 // Agents for tests: in this process, or in one of their own that can be killed.
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { pino } from "pino";
 import { inject, onTestFinished } from "vitest";
 import { startAgent, type Agent, type AgentOptions } from "../../src/agent/daemon.js";
+import { createLocalPlace } from "../../src/agent/place/local-place.js";
 import { agentConfigSchema, readConfig, type AgentConfig } from "../../src/config.js";
 import { packagePath } from "../../src/package-root.js";
 import { PEER_TOKEN, startPeer, type Peer, type PeerOptions } from "./control-plane-peer.js";
+
+/** This machine as a place, of no agent. */
+export const testPlace = createLocalPlace({ environment: {}, inherited: [], checkpointRoots: [], nvidiaSmi: "/nonexistent/nvidia-smi", cpus: 4, ours: async () => new Set() });
 
 export function agentDirectory(): string {
   return mkdtempSync(join(inject("runFolder"), "agent-"));
@@ -22,6 +27,19 @@ export function agentEnvironment(url: string, directory: string, more: Record<st
 
 export function agentConfig(url: string, directory: string, more: Record<string, string> = {}): AgentConfig {
   return readConfig(agentConfigSchema, agentEnvironment(url, directory, more));
+}
+
+/** As a reboot leaves it: the journal of an agent that does not run names a boot that is over. */
+export function ageJournal(directory: string): void {
+  const journals = join(directory, "journal");
+  for (const name of readdirSync(journals)) {
+    const lines = readFileSync(join(journals, name), "utf8").split("\n").map((line) => {
+      if (!line.includes("\tprogram\t")) return line;
+      const content = line.slice(9).replace(/"realm":"[^"]*"/, '"realm":"another boot"');
+      return `${crc32(content).toString(16).padStart(8, "0")}\t${content}`;
+    });
+    writeFileSync(join(journals, name), lines.join("\n"));
+  }
 }
 
 /** An agent in this process; ended with its programs when the test is over. */

@@ -55,6 +55,12 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   let ending: Promise<void> | null = null;
 
   const of = { attemptId, fence } as const;
+  /** What the place answers; it may be out of reach for long. Rejects when this agent leaves the attempt, and with `unlessStopped` when it is to stop. */
+  const answerOf = <T>(answer: Promise<T>, unlessStopped: boolean): Promise<T> => Promise.race([
+    answer,
+    leaving.then(() => { throw new Error("the attempt was left"); }),
+    ...(unlessStopped ? [new Promise<never>((_, stopped) => preparing.signal.addEventListener("abort", () => stopped(preparing.signal.reason as Error), { once: true }))] : []),
+  ]);
   const endProgram = (graceMs: number): void => {
     if (program === null) return;
     const launcher = program;
@@ -75,7 +81,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     // This process, or its host, may have stood still since the order was taken.
     if (!place.mayHaveBegun(directory) && !host.leasesTrusted()) throw new NeverStarted({ kind: "REFUSED", reason: "The agent could not renew its leases before the program was to start; another agent may have the stage by now." });
     const started = await place.start({
-      attemptId, argv: plan.argv, directory,
+      argv: plan.argv, directory,
       workingDirectory: plan.workingDirectory === null ? directory.work : resolve(directory.work, plan.workingDirectory),
       environment: context.environmentWith(plan.environment),
       outputs: role.apart ? { stdout: directory.stdoutFile, stderr: directory.stderrFile } : { stdout: directory.logFile, stderr: directory.logFile },
@@ -91,7 +97,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   /** Why the program left no exit status. */
   const vanished = async (speechless: boolean, directory: AttemptDirectory, redactor: Redactor): Promise<Outcome> => {
     const logTail = readLogTail(directory.logFile, redactor);
-    if (program !== null && (await place.outlived(program))) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
+    if (program !== null && (await answerOf(place.outlived(program), false))) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
     if (speechless) return failed("DISK_FULL", "The disk of this host was full: the program could not be started.", "Free space on that host.");
     return failed("PROCESS_VANISHED", "The program is gone and left no exit status: it was killed together with its launcher.", "Look in the host's kernel log for an OOM kill of the whole group.", logTail);
   };
@@ -164,7 +170,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     const directory = attemptDirectory(host.attemptsRoot, assignment);
     const aside = held.program === null ? claimAttemptDirectory(host.attemptsRoot, assignment) : null;
     if (aside !== null) log.warn({ aside }, "the directory of an attempt that the control plane no longer knows was set aside");
-    const begun = async (files: AttemptDirectory): Promise<boolean> => place.mayHaveBegun(files) && (await place.state(files, attemptId)).begun;
+    const begun = async (files: AttemptDirectory): Promise<boolean> => place.mayHaveBegun(files) && (await answerOf(place.state(files), false)).begun;
     let resumed = held.program !== null || (await begun(directory));
     const role = makeRole(host, held, resumed);
     tidy = () => role.tidy?.();
@@ -184,7 +190,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     let outcome: Outcome | null = null;
     if (!resumed) {
       if (assignment.gpus.length > 0) {
-        const taken = await place.gpus.taken(assignment.gpus);
+        const taken = await answerOf(place.gpus.taken(assignment.gpus), true);
         if (taken !== null) throw new NeverStarted({ kind: "REFUSED", reason: taken });
       }
       makeAttemptDirectory(directory);
@@ -194,13 +200,13 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
       let gone: Promise<void>;
       if (resumed) {
         resumed = false;
-        program = (phase === 0 ? held.program : null) ?? (await place.state(filesOf(phase), attemptId)).program;
+        program = (phase === 0 ? held.program : null) ?? (await answerOf(place.state(filesOf(phase)), false)).program;
         plan = role.recall(phase, directory);
         log.info({ pid: (program as ProgramIdentity | null)?.pid }, "program of an earlier agent process taken over");
         gone = program === null ? Promise.resolve() : place.untilGone(program, filesOf(phase));
       } else {
         if (stopping !== null) break;
-        const last = ended === null ? null : await place.state(filesOf(ended), attemptId);
+        const last = ended === null ? null : await answerOf(place.state(filesOf(ended)), false);
         const status = last?.status ?? null;
         if (ended !== null && last !== null && status === null) {
           outcome = await vanished(last.speechless, filesOf(ended), redactor);

@@ -20,16 +20,15 @@ const NONE: Readonly<Record<keyof PythonFacts, null>> = { pythonPath: null, pyth
 export interface VersionsOptions {
   /** This agent's own. */
   readonly agent: string;
-  /** Processors that a trainer may count on. */
-  readonly cpus: number;
   readonly nvidiaSmi: string;
   readonly python: string;
   /** Whose host it is. */
-  readonly place: Pick<Place, "ask" | "freeDisk">;
-  /** Where attempts live there. */
+  readonly place: Pick<Place, "ask" | "freeDisk" | "cpus">;
+  /** Where attempts live. */
   readonly diskPath: string;
   /** Keeps the answers for the next process (V1). */
   readonly cacheFile: string;
+  /** PATH and HOME that the programs asked get, besides what the place adds. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The host has answered. */
   readonly answered: () => void;
@@ -53,7 +52,7 @@ export function keepVersions(options: VersionsOptions): HostVersions {
 
   const { place } = options;
   const ask = async (): Promise<void> => {
-    const free = await place.freeDisk(options.diskPath);
+    const free = await place.freeDisk(options.diskPath); // a host that is away is waited for
     found = { ...found, freeDiskBytes: free === null ? null : String(free) };
     current = describe(options, found);
     const environment = { PATH: options.environment["PATH"], HOME: options.environment["HOME"] };
@@ -63,11 +62,11 @@ export function keepVersions(options: VersionsOptions): HostVersions {
     found = { ...(python === "silent" ? facts : withWarning(python)), cuda: driver === "silent" ? cuda : driver, freeDiskBytes }; // V2
     current = describe(options, found);
     keep(options, found);
-    timer = setTimeout(() => void ask(), python === "silent" || driver === "silent" ? ASK_AGAIN_MS : ASK_EVERY_MS);
+    timer = setTimeout(() => void ask().catch(() => undefined), python === "silent" || driver === "silent" ? ASK_AGAIN_MS : ASK_EVERY_MS);
     timer.unref();
     options.answered();
   };
-  void ask();
+  void ask().catch(() => undefined); // the place was closed
 
   return {
     current: () => current,
@@ -97,7 +96,7 @@ export function freeDisk(path: string): string | null {
 }
 
 function describe(options: VersionsOptions, found: Versions): Versions {
-  return { ...found, agent: options.agent, node: process.versions.node, hostCpus: String(options.cpus) };
+  return { ...found, agent: options.agent, node: process.versions.node, hostCpus: String(options.place.cpus()) };
 }
 
 function withWarning(python: PythonFacts | null): Versions {

@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { appendFileSync } from "node:fs";
-import { lstat, readdir, readFile } from "node:fs/promises";
+import { lstat, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { isAlive, pidRealm } from "../../process-identity.js";
@@ -31,6 +31,7 @@ export interface LocalPlaceOptions {
   /** Absolute and real: below them lie the checkpoints that may be deleted. */
   readonly checkpointRoots: readonly string[];
   readonly nvidiaSmi: string;
+  readonly cpus: number;
   /** Which of these processes belong to attempts of this agent. */
   ours(pids: readonly number[]): Promise<ReadonlySet<number>>;
 }
@@ -40,6 +41,9 @@ export function createLocalPlace(options: LocalPlaceOptions): Place {
     name: "this host",
     variables: inheritedVariables(options.environment, options.inherited),
     gpus: createGpuKeeper(askNvidiaSmi(options.nvidiaSmi), options.ours),
+    cpus: () => options.cpus,
+    trouble: () => null,
+    onChange: () => () => undefined,
     mayHaveBegun: hasLaunched,
     async state(directory) {
       return { begun: hasLaunched(directory), program: await identifyLaunch(directory), status: readExitStatus(directory), speechless: isSpeechless(directory) };
@@ -66,6 +70,7 @@ export function createLocalPlace(options: LocalPlaceOptions): Place {
     say: (file, text) => appendFileSync(file, text, { mode: 0o600 }),
     follow: () => ({ caughtUp: async () => undefined, close: () => undefined }),
     artifact: localArtifact,
+    removeAttempt: ({ root }) => rm(root, { recursive: true, force: true }),
     deleteArtifact: (path) => deleteCheckpointFiles(options.checkpointRoots, path),
     there: (path) => path,
     here: (path) => path,

@@ -23,9 +23,7 @@ export class LaunchError extends Error {
 
 /** A program that is to be started. Paths are home's (P1). */
 export interface ProgramStart {
-  /** Owner of the directory: what another attempt left under the same path is none of ours. */
-  readonly attemptId: string;
-  /** Of the phase; its launch file names the program (P3). */
+  /** Of the phase; its launch file names the program (P3). What another attempt left under the same path is none of it (attempt-directory.ts, D2). */
   readonly directory: AttemptDirectory;
   /** Its first word is a path, or a name looked up on PATH there. */
   readonly argv: readonly string[];
@@ -124,12 +122,17 @@ export interface Place {
   /** The place's own variables that every program gets, beneath what its stage says. A host adds its own by name itself. */
   readonly variables: Readonly<Record<string, string>>;
   readonly gpus: PlaceGpus;
+  /** Processors that a trainer may count on, as far as is known. */
+  cpus(): number;
+  /** What stands in the way of programs there, in words; null when nothing does. What may pass within seconds is not told. */
+  trouble(): string | null;
+  /** Calls back when `cpus` or `trouble` say something else. Returns how to end that. */
+  onChange(listener: () => void): () => void;
 
   // ── programs ──
   /** False: no program was ever started for these files, for sure and at once. True: ask `state`. */
   mayHaveBegun(directory: AttemptDirectory): boolean;
-  /** `attemptId`: as in ProgramStart. */
-  state(directory: AttemptDirectory, attemptId: string): Promise<ProgramState>;
+  state(directory: AttemptDirectory): Promise<ProgramState>;
   /** P3. Throws LaunchError, and the signal's reason. */
   start(start: ProgramStart): Promise<StartedProgram>;
   /** Resolves when that program has ended, or belongs to an earlier boot of its machine. */
@@ -150,6 +153,8 @@ export interface Place {
   follow(files: FollowedFiles, failed: (error: Error) => void): Following;
   /** The file or folder that `path` names (relative ones begin in the attempt's output), when it lies inside the attempt's directory, links resolved; null when it does not, or does not exist. */
   artifact(directory: AttemptDirectory, path: string): Promise<Artifact | null>;
+  /** Removes the directory of an attempt that is over, here and there. */
+  removeAttempt(directory: Pick<AttemptDirectory, "root">): Promise<void>;
   /** Deletes a checkpoint that this agent reported; resolves with the bytes freed, 0 when it is gone already. Throws Error saying why it was not deleted. */
   deleteArtifact(path: string): Promise<number>;
 
@@ -158,11 +163,11 @@ export interface Place {
   there(path: string): string;
   /** The other way round. */
   here(path: string): string;
-  /** Makes files and folders of home's (absolute) readable by programs there; resolves with their paths there, in the same order. */
+  /** Makes files of home's (absolute) readable by programs there; resolves with their paths there, in the same order. Throws TrainyardError, and the signal's reason. */
   push(paths: readonly string[], options: { readonly signal: AbortSignal; say(text: string): void }): Promise<readonly string[]>;
-  /** Of paths there; links are not followed; null for what is not there. */
+  /** Paths there; one of home's is translated. Links are not followed; null for what is not there. */
   stat(paths: readonly string[]): Promise<readonly (PlaceStat | null)[]>;
-  /** A small file there, as text; null when it is not there or larger than `limitBytes`. */
+  /** A small file there, as text; null when it is not there, is no regular file or larger than `limitBytes`. */
   readText(path: string, limitBytes: number): Promise<string | null>;
   /** Names in a folder there, with their kinds; empty when it is not there. */
   list(path: string): Promise<readonly (PlaceStat & { readonly name: string })[]>;

@@ -2,10 +2,9 @@
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
-import { createLocalPlace } from "../../../src/agent/place/local-place.js";
 import { keepVersions, trainerCapabilities, type HostVersions, type Versions } from "../../../src/agent/host/versions.js";
+import { testPlace } from "../../support/agents.js";
 
-const place = createLocalPlace({ environment: {}, inherited: [], checkpointRoots: [], nvidiaSmi: "/nonexistent/nvidia-smi", ours: async () => new Set() });
 const folder = (): string => mkdtempSync(join(inject("runFolder"), "versions-"));
 
 function interpreter(at: string, script: string): string {
@@ -18,7 +17,7 @@ function interpreter(at: string, script: string): string {
 function asked(at: string, script: string): { versions: HostVersions; answered: Promise<Versions> } {
   let say: () => void = () => undefined;
   const said = new Promise<void>((done) => { say = done; });
-  const versions = keepVersions({ place, diskPath: at, agent: "1.0.0", cpus: 4, nvidiaSmi: "/nonexistent/nvidia-smi", python: interpreter(at, script), cacheFile: join(at, "versions.json"), environment: { PATH: process.env["PATH"] }, answered: () => say() });
+  const versions = keepVersions({ place: testPlace, diskPath: at, agent: "1.0.0", nvidiaSmi: "/nonexistent/nvidia-smi", python: interpreter(at, script), cacheFile: join(at, "versions.json"), environment: { PATH: process.env["PATH"] }, answered: () => say() });
   onTestFinished(() => versions.close());
   return { versions, answered: said.then(() => versions.current()) };
 }

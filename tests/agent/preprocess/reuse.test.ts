@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { datasetIdOf } from "../../../src/domain/data/dataset.js";
 import { removeOldAttempts } from "../../../src/agent/host/housekeeping.js";
+import { testPlace } from "../../support/agents.js";
 import { exercises, outputsOf, preparing, rowsOf, SFT, startDataWorld } from "./data-world.js";
 
 const inode = (path: string) => statSync(path).ino;
@@ -85,7 +86,7 @@ test("housekeeping leaves directories whose data files are registered, and takes
   const outputs = outputsOf(await world.run(preparing({ input: "rows.jsonl", ...SFT })));
   const attemptsRoot = join(world.directory, "attempts");
   mkdirSync(join(attemptsRoot, "pip_other", "prepare", "1"), { recursive: true });
-  const tidy = () => removeOldAttempts({ attemptsRoot, keepDays: 14, now: Date.now() + 1e11, isHeld: () => false });
+  const tidy = () => removeOldAttempts({ place: testPlace, attemptsRoot, keepDays: 14, now: Date.now() + 1e11, isHeld: () => false });
   expect(await tidy()).toEqual([join(attemptsRoot, "pip_other", "prepare", "1")]);
   rmSync(outputs.trainFile);
   expect(await tidy()).toEqual([]);
