@@ -1,8 +1,9 @@
 """Composes verl's own configurations with Hydra and prints every key with its type and default, as one JSON object.
 
 Usage: compose.py <folder that holds the package verl> <version>. Needs hydra-core and omegaconf; imports nothing of verl, so neither torch nor a GPU.
-A type is what the composed value shows; where that is null, the annotation of verl's dataclass (`_target_`) is read from its source instead.
-Output: {"version", "configs": {name: {key: [type, default]}}}. Types: bool int float str list dict any, with "?" when null is allowed.
+A type is what the composed value shows; where that is null, the annotation of verl's dataclass (`_target_`, or what the group around it says) is read from its source instead.
+Output: {"version", "configs": {name: {key: [type, default]}}, "addable": {name: {key: type}}}. Types: bool int float str list dict any, with "?" when null is allowed.
+Addable is what only the dataclass has: verl takes it from a user who adds it, although its files never mention it.
 """
 
 import ast
@@ -21,6 +22,11 @@ CONFIGS = {
     "sft_trainer_engine+megatron": ["engine=megatron", "optim=megatron"],
     "sft_trainer": [],
     "evaluation": [],
+}
+# What verl writes into its dataclasses itself while it runs; nobody else can.
+FILLED_BY_VERL = {
+    "model_config", "engine", "hf_config", "tokenizer", "processor", "generation_config", "architectures", "local_path", "local_hf_config_path", "local_tokenizer_path",
+    "global_tool_config", "global_batch_info",
 }
 SIMPLE = {"bool": "bool", "int": "int", "float": "float", "str": "str", "Path": "str"}
 
@@ -82,22 +88,53 @@ def type_of_value(value) -> str:
     return "list" if isinstance(value, (list, ListConfig)) else "any"
 
 
-def flatten(config: DictConfig, classes: dict, prefix: str, out: dict) -> None:
+def class_in(classes: dict, annotation: str):
+    """The dataclass that an annotation names alone, Optional or not; None when there is none."""
+    name = annotation.replace(" ", "").removeprefix("Optional[").removesuffix("]").removesuffix("|None").strip("'\"")
+    return name if name in classes and classes[name][1] else None
+
+
+def fields_of(classes: dict, name: str) -> dict:
+    """Every field of a dataclass with its annotation, those of its bases too."""
+    if name not in classes:
+        return {}
+    bases, own = classes[name]
+    inherited: dict = {}
+    for base in bases:
+        inherited.update(fields_of(classes, base))
+    return {**inherited, **own}
+
+
+def add_fields(classes: dict, owner: str, prefix: str, present, addable: dict) -> None:
+    """What the dataclass has and the composed group lacks. Fields that are dataclasses themselves are entered."""
+    for field, annotation in fields_of(classes, owner).items():
+        if field in present or field in FILLED_BY_VERL or field.startswith("_") or annotation.startswith(("ClassVar", "InitVar")):
+            continue
+        inner = class_in(classes, annotation)
+        if inner is not None and inner != owner:
+            add_fields(classes, inner, f"{prefix}{field}.", (), addable)
+        else:
+            addable[f"{prefix}{field}"] = type_of_annotation(annotation)
+
+
+def flatten(config: DictConfig, classes: dict, prefix: str, out: dict, addable: dict, owner=None) -> None:
     target = OmegaConf.to_container(config, resolve=False).get("_target_")
-    owner = target.split(".")[-1] if isinstance(target, str) else None
+    owner = target.split(".")[-1] if isinstance(target, str) else owner
+    if owner is not None:
+        add_fields(classes, owner, prefix, config, addable)
     for key in config:
         path = f"{prefix}{key}"
         if key in ("_target_", "hydra"):
             continue
         raw = OmegaConf.to_container(config, resolve=False)[key]
         node = config._get_node(key)
+        annotated = None if owner is None else annotation_of(classes, owner, key)
         if isinstance(node, DictConfig) and raw is not None and not isinstance(raw, str):
             if len(node) == 0:
                 out[path] = ["dict", {}]
             else:
-                flatten(node, classes, path + ".", out)
+                flatten(node, classes, path + ".", out, addable, None if annotated is None else class_in(classes, annotated))
             continue
-        annotated = None if owner is None else annotation_of(classes, owner, key)
         hinted = "any" if annotated is None else type_of_annotation(annotated)
         if isinstance(raw, str) and "${" in raw:
             default, kind = raw, hinted
@@ -130,7 +167,7 @@ def main() -> None:
     classes = dataclass_annotations(root / "verl")
     for name in ("get_megatron_config",):  # resolvers that only exist inside verl; composing does not call them
         OmegaConf.register_new_resolver(name, lambda *_: None, replace=True)
-    configs = {}
+    configs, addable = {}, {}
     for label, overrides in CONFIGS.items():
         name = label.split("+")[0]
         if not (folder / f"{name}.yaml").exists():
@@ -140,9 +177,11 @@ def main() -> None:
             config = compose(config_name=name, overrides=overrides)
         OmegaConf.set_readonly(config, True)
         keys: dict = {}
-        flatten(config, classes, "", keys)
+        added: dict = {}
+        flatten(config, classes, "", keys, added)
         configs[label] = dict(sorted(keys.items()))
-    print(json.dumps({"version": version, "configs": configs}, ensure_ascii=False, separators=(",", ":")))
+        addable[label] = dict(sorted(added.items()))
+    print(json.dumps({"version": version, "configs": configs, "addable": addable}, ensure_ascii=False, separators=(",", ":")))
 
 
 main()

@@ -24,7 +24,7 @@ for (const version of VERSIONS) {
 }
 
 /** One key a line: compact, and a change of one key is a change of one line. */
-function pretty({ version, configs }) {
-  const bodies = Object.entries(configs).map(([name, table]) => `${JSON.stringify(name)}:{\n${Object.entries(table).map(([key, entry]) => `${JSON.stringify(key)}:${JSON.stringify(entry)}`).join(",\n")}}`);
-  return `{"version":${JSON.stringify(version)},"configs":{\n${bodies.join(",\n")}}}\n`;
+function pretty({ version, configs, addable }) {
+  const tables = (all) => Object.entries(all).map(([name, table]) => `${JSON.stringify(name)}:{\n${Object.entries(table).map(([key, entry]) => `${JSON.stringify(key)}:${JSON.stringify(entry)}`).join(",\n")}}`).join(",\n");
+  return `{"version":${JSON.stringify(version)},"configs":{\n${tables(configs)}},"addable":{\n${tables(addable)}}}\n`;
 }

@@ -5,7 +5,7 @@
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import type { TrainParams } from "../domain/training/train-params.js";
 import { RL_DEFAULTS, rlSizes } from "./rl.js";
-import { sftTokensPerGpu, SFT_DEFAULTS } from "./sft.js";
+import { sftMaxLength, sftTokensPerGpu } from "./sft.js";
 
 export interface ModelSize {
   /** Parameters. */
@@ -42,7 +42,7 @@ export function estimateMemory(params: TrainParams, model: ModelSize, gpus: numb
   const spread = Math.max(1, gpus);
   const tokens = rl
     ? sizes.microBatchSize === null ? sizes.tokensPerGpu : sizes.microBatchSize * (sizes.maxPromptLength + sizes.maxResponseLength)
-    : params.microBatchSize === undefined ? sftTokensPerGpu(params) : params.microBatchSize * (params.maxLength ?? SFT_DEFAULTS.maxLength);
+    : params.microBatchSize === undefined ? sftTokensPerGpu(params) : params.microBatchSize * sftMaxLength(params);
   const trained = lora ? FROZEN_BYTES + LORA_SHARE * FULL_BYTES : FULL_BYTES;
   const offloaded = (params.offload?.optimizer === true ? 8 : 0) + (params.offload?.parameters === true ? 4 : 0);
   const parts: MemoryPart[] = [

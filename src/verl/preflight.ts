@@ -73,9 +73,8 @@ const COMMON_RULES: readonly Rule[] = [
   ({ params }) => (params.simulate ? warn("simulate", "SIMULATED", "This stage runs a stand-in that trains nothing.", "Remove simulate to train.") : NONE),
   ({ params, context }) => (params.simulate || context.device !== "cpu" || ALGORITHM_FACTS[params.algorithm].trainer !== "verl-rl" ? NONE
     : refuse("algorithm", "NEEDS_GPU", `${params.algorithm} needs at least one GPU: verl's rollout engines run on nothing else.`, "Set resources: { gpus: 1 } or more.")),
-  ({ params, config, model, gpus }) => {
-    const prefix = params.algorithm === "sft" ? "engine" : "actor_rollout_ref.actor";
-    const size = config.number(`${prefix}.ulysses_sequence_parallel_size`) ?? 1;
+  ({ params, config, model, gpus, release }) => {
+    const size = params.algorithm === "sft" ? (config.number("engine.ulysses_sequence_parallel_size") ?? 1) : sequenceParallel(config, release);
     if (size === 1) return NONE;
     return [ // 9
       ...(gpus % size === 0 ? NONE : refuse("sequenceParallel", "INDIVISIBLE_GPUS", `${gpus} GPUs cannot be shared out in groups of ${size} for one sequence.`, `Choose a divisor of ${gpus}.`)),
@@ -138,14 +137,28 @@ const SFT_RULES: readonly Rule[] = [
 const ACTOR = "actor_rollout_ref.actor";
 const ROLLOUT = "actor_rollout_ref.rollout";
 
-interface RlNumbers { readonly batch: number; readonly n: number; readonly mini: number; readonly sp: number; readonly dynamic: boolean; readonly micro: number | null; readonly estimator: string | null; readonly kl: boolean; readonly critic: boolean }
-function rl({ config }: Facts): RlNumbers {
+interface RlNumbers { readonly batch: number; readonly n: number; readonly mini: number; readonly sp: number; /** Groups of GPUs that see different rows. */ readonly groups: number; readonly megatron: boolean; readonly dynamic: boolean; readonly micro: number | null; readonly estimator: string | null; readonly kl: boolean; readonly critic: boolean }
+function rl({ config, params, release, gpus }: Facts): RlNumbers {
   const estimator = config.text("algorithm.adv_estimator");
+  const megatron = params.strategy === "megatron";
+  const sp = sequenceParallel(config, release);
   return {
-    batch: config.number("data.train_batch_size") ?? 0, n: config.number(`${ROLLOUT}.n`) ?? 1, mini: config.number(`${ACTOR}.ppo_mini_batch_size`) ?? 0, sp: config.number(`${ACTOR}.ulysses_sequence_parallel_size`) ?? 1,
+    batch: config.number("data.train_batch_size") ?? 0, n: config.number(`${ROLLOUT}.n`) ?? 1, mini: config.number(`${ACTOR}.ppo_mini_batch_size`) ?? 0, sp, megatron,
+    groups: Math.max(1, Math.floor(gpus / (megatron ? megatronSize(config) : sp))),
     dynamic: config.flag(`${ACTOR}.use_dynamic_bsz`), micro: config.number(`${ACTOR}.ppo_micro_batch_size_per_gpu`), estimator,
     kl: config.flag(`${ACTOR}.use_kl_loss`) || config.flag("algorithm.use_kl_in_reward"), critic: config.flag("critic.enable") || estimator === "gae",
   };
+}
+
+/** GPUs that share one sequence. Engines read the FSDP settings, where the older key goes first. */
+function sequenceParallel(config: EffectiveConfig, { engineWorkers }: Release): number {
+  const older = config.number(`${ACTOR}.ulysses_sequence_parallel_size`) ?? 1;
+  return older > 1 || !engineWorkers ? older : (config.number(`${ACTOR}.fsdp_config.ulysses_sequence_parallel_size`) ?? 1);
+}
+
+/** GPUs that hold one copy of the model. */
+function megatronSize(config: EffectiveConfig): number {
+  return ["tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"].reduce((product, name) => product * (config.number(`${ACTOR}.megatron.${name}`) ?? 1), 1);
 }
 
 const ESTIMATORS_OF: Readonly<Record<string, readonly string[]>> = {
@@ -166,12 +179,14 @@ const RL_RULES: readonly Rule[] = [
     if (!KNOWN_ESTIMATORS.has(estimator)) return facts.params.env?.["VERL_USE_EXTERNAL_MODULES"] !== undefined ? NONE : refuse("overrides.algorithm.adv_estimator", "UNKNOWN_ESTIMATOR", `verl has no advantage estimator "${estimator}".`, `For ${facts.params.algorithm}: ${fitting.join(", ")}. One of your own needs VERL_USE_EXTERNAL_MODULES in env.`);
     return refuse("overrides.algorithm.adv_estimator", "ALGORITHM_MISMATCH", `algorithm is ${facts.params.algorithm}, but the estimator "${estimator}" is another one's.`, `Use ${fitting.join(" or ")}, or name the algorithm that you mean.`);
   },
+  (facts) => { // 1
+    const size = rl(facts).megatron ? megatronSize(facts.config) : 1;
+    return facts.gpus % size === 0 ? NONE : refuse("overrides", "INDIVISIBLE_GPUS", `${facts.gpus} GPUs cannot be shared out to copies of the model of ${size} GPUs (tensor × pipeline × context parallelism).`, `Choose sizes whose product divides ${facts.gpus}.`);
+  },
   (facts) => { // 1, 6
-    const { batch, n, dynamic, sp } = rl(facts);
-    const groups = Math.max(1, Math.floor(facts.gpus / sp));
-    const megatron = facts.params.strategy === "megatron";
-    const divisor = dynamic ? groups : megatron ? 1 : facts.gpus;
-    return (batch * n) % divisor === 0 ? NONE : refuse("batchSize", "INDIVISIBLE_BATCH", `${batch} prompts × ${n} answers = ${batch * n} rows cannot be shared out evenly to ${divisor} GPUs.`, `Choose batchSize so that batchSize × answers is a multiple of ${divisor}.`);
+    const { batch, n, dynamic, groups, megatron, micro } = rl(facts);
+    const divisor = dynamic ? groups : megatron ? groups * (micro ?? 1) : facts.gpus;
+    return (batch * n) % divisor === 0 ? NONE : refuse("batchSize", "INDIVISIBLE_BATCH", `${batch} prompts × ${n} answers = ${batch * n} rows cannot be shared out evenly: they must be a multiple of ${divisor}.`, `Choose batchSize so that batchSize × answers is a multiple of ${divisor}.`);
   },
   (facts) => { // 2
     const { batch, mini } = rl(facts);
@@ -182,10 +197,9 @@ const RL_RULES: readonly Rule[] = [
     ];
   },
   (facts) => { // 3
-    const { mini, n, sp, dynamic, micro } = rl(facts);
-    const groups = Math.max(1, Math.floor(facts.gpus / sp));
+    const { mini, n, groups, dynamic, micro } = rl(facts);
     const perGpu = Math.floor((mini * n) / groups);
-    if (perGpu < 1) return refuse("miniBatchSize", "MINI_BELOW_GPUS", `${mini} prompts × ${n} answers are fewer rows than the ${groups} GPUs.`, "Raise miniBatchSize or answers.");
+    if (perGpu < 1) return refuse("miniBatchSize", "MINI_BELOW_GPUS", `${mini} prompts × ${n} answers are fewer rows than the ${groups} ${groups === facts.gpus ? "GPUs" : "groups of GPUs"} that share them.`, "Raise miniBatchSize or answers.");
     return dynamic || micro === null || perGpu % micro === 0 ? NONE : refuse("microBatchSize", "INDIVISIBLE_BATCH", `${perGpu} rows per GPU and update cannot be cut into micro batches of ${micro}.`, `Choose a divisor of ${perGpu}.`);
   },
   (facts) => { // 4
@@ -212,7 +226,7 @@ const RL_RULES: readonly Rule[] = [
     const [tp, dp, pp, ep] = ["tensor_model_parallel_size", "data_parallel_size", "pipeline_model_parallel_size", "expert_parallel_size"].map((name) => config.number(`${ROLLOUT}.${name}`) ?? 1) as [number, number, number, number];
     const size = tp * dp * pp;
     if (pp !== 1) return refuse(`overrides.${ROLLOUT}.pipeline_model_parallel_size`, "UNSUPPORTED_PARALLELISM", "verl's rollout takes no pipeline parallelism.", "Set it to 1.");
-    if (ep > 1 && ep !== tp * dp) return refuse(`overrides.${ROLLOUT}.expert_parallel_size`, "UNSUPPORTED_PARALLELISM", `Expert parallelism must be tensor × data parallelism, ${tp * dp}.`);
+    if (ep > 1 && ep !== tp * dp && config.text(`${ROLLOUT}.name`) !== "trtllm") return refuse(`overrides.${ROLLOUT}.expert_parallel_size`, "UNSUPPORTED_PARALLELISM", `Expert parallelism must be tensor × data parallelism, ${tp * dp}.`);
     if (gpus % size !== 0) return refuse("rollout.tensorParallel", "INDIVISIBLE_GPUS", `${gpus} GPU${gpus === 1 ? "" : "s"} cannot be shared out to engines of ${size}.`, `Choose a divisor of ${gpus}.`);
     return size % Math.min(context.gpusPerNode || 1, size) === 0 ? NONE : refuse("rollout.tensorParallel", "INDIVISIBLE_GPUS", `An engine of ${size} GPUs does not fill whole hosts of ${context.gpusPerNode}.`);
   },
@@ -232,11 +246,11 @@ const RL_RULES: readonly Rule[] = [
     ];
   },
   (facts) => { // 15
-    const fewest = ALGORITHM_FACTS[facts.params.algorithm].fewestAnswers ?? 1;
+    const fewest = facts.config.flag("distillation.enabled") ? 1 : (ALGORITHM_FACTS[facts.params.algorithm].fewestAnswers ?? 1); // a teacher judges each answer alone
     const { n } = rl(facts);
     return n >= fewest ? NONE : refuse("answers", "TOO_FEW_ANSWERS", `${facts.params.algorithm} compares the answers of one prompt: ${n} leaves nothing to compare.`, `Set answers to ${fewest} or more.`);
   },
-  ({ config, params }) => { // 16
+  ({ config, params, release }) => { // 16
     const rank = config.number("actor_rollout_ref.model.lora_rank") ?? 0;
     const aggregation = config.text(`${ACTOR}.loss_agg_mode`);
     const loss = config.text(`${ACTOR}.policy_loss.loss_mode`);
@@ -248,7 +262,7 @@ const RL_RULES: readonly Rule[] = [
       ...(loss === null || LOSS_MODES.has(loss) || own ? NONE : refuse(`overrides.${ACTOR}.policy_loss.loss_mode`, "UNKNOWN_CHOICE", `verl has no loss mode "${loss}".`, `It has ${[...LOSS_MODES].join(", ")}.`)),
       ...(klType === null || KL_TYPES.test(klType) ? NONE : refuse(`overrides.${ACTOR}.kl_loss_type`, "UNKNOWN_CHOICE", `verl has no KL estimate "${klType}".`, "It has kl (k1), abs, mse (k2), low_var_kl (k3), full.")),
       ...(config.text(`${ROLLOUT}.mode`) !== "sync" ? NONE : refuse(`overrides.${ROLLOUT}.mode`, "UNSUPPORTED_ROLLOUT", "verl 0.7 and later draw answers asynchronously only.", "Leave it out.")),
-      ...(["vllm", "sglang"].includes(config.text(`${ROLLOUT}.name`) ?? "") || own ? NONE : refuse(`overrides.${ROLLOUT}.name`, "UNSUPPORTED_ROLLOUT", `verl has no rollout engine "${config.text(`${ROLLOUT}.name`)}".`, "It has vllm and sglang.")),
+      ...(release.rollouts.includes(config.text(`${ROLLOUT}.name`) ?? "") || own ? NONE : refuse(`overrides.${ROLLOUT}.name`, "UNSUPPORTED_ROLLOUT", `verl ${release.release} has no rollout engine "${config.text(`${ROLLOUT}.name`)}".`, `It has ${release.rollouts.join(", ")}.`)),
     ];
   },
   ({ params, config }) => (params.algorithm === "gspo" && config.text(`${ACTOR}.policy_loss.loss_mode`) !== "gspo" ? refuse(`overrides.${ACTOR}.policy_loss.loss_mode`, "ALGORITHM_MISMATCH", "algorithm is gspo, but the loss is another one's.", "Leave the override out, or use algorithm: grpo.") : NONE),
@@ -261,8 +275,9 @@ const RL_RULES: readonly Rule[] = [
     const needed = 3 * context.gpusPerNode + 4;
     return params.simulate || hostCpus === null || hostCpus >= needed ? NONE : refuse("algorithm", "TOO_FEW_CPUS", `Ray wants 3 processors per GPU and some more, ${needed} in all; the host has ${hostCpus}. It would wait for them for ever.`, "Use a larger host or fewer GPUs.");
   },
-  ({ params, data }) => {
-    if (params.reward?.file !== undefined || params.reward?.model !== undefined || data?.dataSources == null) return NONE;
+  ({ config, release, data }) => {
+    const scored = release.rewardKeys === "reward" ? ["reward.custom_reward_function.path", "reward.reward_model.enable"] : ["custom_reward_function.path", "reward_model.enable"];
+    if (data?.dataSources == null || scored.some((key) => config.text(key) !== null || config.flag(key))) return NONE;
     const unscored = data.dataSources.filter((name) => !hasScorer(name));
     return unscored.length === 0 ? NONE : refuse("reward", "NO_SCORER", `verl has no scorer for data_source ${unscored.slice(0, 3).map((name) => `"${name}"`).join(", ")}; the run would end at its first answers.`, "Give reward.file (and reward.function), or reward.model.");
   },

@@ -16,25 +16,31 @@ export interface Release {
   readonly rlModule: string;
   /** Where reward settings stand. From 0.9 the old keys still compose but are silently ignored. */
   readonly rewardKeys: "reward_model" | "reward";
+  /** Whether its RL trainer moves reward settings under the old keys to the new ones. */
+  readonly movesRewardKeys: boolean;
   /** Prefix of the critic's FSDP settings. */
   readonly criticFsdp: "critic.model.fsdp_config" | "critic.fsdp";
   /** Whether the JSON-lines logger can be used: in 0.7.0 it loses everything and aborts RL. */
   readonly fileLogger: boolean;
   /** Whether the trainer must be told to use the older RL loop. */
   readonly useV1Key: boolean;
+  /** Programs that it can draw answers with. */
+  readonly rollouts: readonly string[];
+  /** Whether all its workers are engines: they take sequence parallelism from the FSDP settings too. */
+  readonly engineWorkers: boolean;
 }
 
 const RELEASES: Readonly<Record<KnownRelease, Release>> = {
-  "0.7.0": release("0.7.0", { rewardKeys: "reward_model", fileLogger: false }),
-  "0.7.1": release("0.7.1", {}),
-  "0.8.0": release("0.8.0", { criticFsdp: "critic.fsdp" }),
-  "0.9.0": release("0.9.0", { criticFsdp: "critic.fsdp", rlModule: "verl.trainer.main_ppo_v0", useV1Key: true }),
-  "0.9.1": release("0.9.1", { criticFsdp: "critic.fsdp", rlModule: "verl.trainer.main_ppo_v0", useV1Key: true }),
+  "0.7.0": release("0.7.0", { rewardKeys: "reward_model", fileLogger: false, rollouts: ["vllm", "sglang"] }),
+  "0.7.1": release("0.7.1", { movesRewardKeys: true }),
+  "0.8.0": release("0.8.0", { movesRewardKeys: true, criticFsdp: "critic.fsdp", engineWorkers: true }),
+  "0.9.0": release("0.9.0", { criticFsdp: "critic.fsdp", rlModule: "verl.trainer.main_ppo_v0", useV1Key: true, engineWorkers: true }),
+  "0.9.1": release("0.9.1", { criticFsdp: "critic.fsdp", rlModule: "verl.trainer.main_ppo_v0", useV1Key: true, engineWorkers: true }),
 };
 
 function release(name: KnownRelease, differences: Partial<Release>): Release {
   return {
-    release: name, sftModule: "verl.trainer.sft_trainer", sftConfig: "sft_trainer_engine", rlModule: "verl.trainer.main_ppo", rewardKeys: "reward", criticFsdp: "critic.model.fsdp_config", fileLogger: true, useV1Key: false,
+    release: name, sftModule: "verl.trainer.sft_trainer", sftConfig: "sft_trainer_engine", rlModule: "verl.trainer.main_ppo", rewardKeys: "reward", movesRewardKeys: false, rollouts: ["vllm", "sglang", "trtllm"], engineWorkers: false, criticFsdp: "critic.model.fsdp_config", fileLogger: true, useV1Key: false,
     ...differences,
   };
 }
@@ -70,13 +76,28 @@ export type ConfigName = "ppo_trainer" | "ppo_megatron_trainer" | "sft_trainer_e
 export type KeyEntry = readonly [type: string, fallback: unknown];
 export type KeyTable = ReadonlyMap<string, KeyEntry>;
 
-const tables = new Map<string, KeyTable>();
+interface Tables { readonly keys: ReadonlyMap<string, KeyTable>; readonly addable: ReadonlyMap<string, AddableKeys> }
 
-/** Every key of a configuration. Read from disk once; the files are generated (npm run generate:verl-keys). */
-export function keyTable(release: KnownRelease, config: ConfigName): KeyTable {
-  const kept = tables.get(`${release} ${config}`);
+/** Keys that verl's files lack and its dataclasses have, with their types: verl takes them from who adds them. */
+export type AddableKeys = ReadonlyMap<string, string>;
+
+const read = new Map<KnownRelease, Tables>();
+
+/** Read from disk once; the files are generated (npm run generate:verl-keys). */
+function tablesOf(release: KnownRelease): Tables {
+  const kept = read.get(release);
   if (kept !== undefined) return kept;
-  const { configs } = JSON.parse(readFileSync(packagePath("src", "verl", "keys", `${release}.json`), "utf8")) as { configs: Record<string, Record<string, KeyEntry>> };
-  for (const [name, keys] of Object.entries(configs)) tables.set(`${release} ${name}`, new Map(Object.entries(keys)));
-  return tables.get(`${release} ${config}`) ?? new Map();
+  const { configs, addable } = JSON.parse(readFileSync(packagePath("src", "verl", "keys", `${release}.json`), "utf8")) as { configs: Record<string, Record<string, KeyEntry>>; addable: Record<string, Record<string, string>> };
+  const tables = { keys: new Map(Object.entries(configs).map(([name, keys]) => [name, new Map(Object.entries(keys))])), addable: new Map(Object.entries(addable).map(([name, keys]) => [name, new Map(Object.entries(keys))])) };
+  read.set(release, tables);
+  return tables;
+}
+
+/** Every key of a configuration. */
+export function keyTable(release: KnownRelease, config: ConfigName): KeyTable {
+  return tablesOf(release).keys.get(config) ?? new Map();
+}
+
+export function addableKeys(release: KnownRelease, config: ConfigName): AddableKeys {
+  return tablesOf(release).addable.get(config) ?? new Map();
 }

@@ -1,6 +1,7 @@
 // Reinforcement learning: params to overrides of verl's one RL trainer. The algorithms differ by their overrides only.
 //   R1. What verl gets wrong by default is always set: over-long prompts are left out (they break the agent loop otherwise), wandb is no logger, Ray stays private.
 //   R2. Every default here keeps the divisibility rules of preflight.ts for any batch size and any number of GPUs that can keep them at all.
+//   R3. A size that the user gives by verl's own key counts as if it stood in its field: what follows from it follows from that.
 
 import type { Algorithm } from "../domain/training/algorithms.js";
 import { filesOf, type TrainParams } from "../domain/training/train-params.js";
@@ -36,23 +37,28 @@ export interface RlSizes {
 }
 
 export function rlSizes(params: TrainParams): RlSizes {
-  const { algorithm } = params;
-  const batchSize = params.batchSize ?? RL_DEFAULTS.batchSize;
-  const answers = params.answers ?? (GROUPED.has(algorithm) ? RL_DEFAULTS.groupAnswers : 1);
-  const maxPromptLength = params.maxPromptLength ?? RL_DEFAULTS.maxPromptLength;
-  const maxResponseLength = params.maxResponseLength ?? RL_DEFAULTS.maxResponseLength;
+  const { algorithm, overrides } = params;
+  const given = (key: string): number | undefined => (typeof overrides[key] === "number" ? overrides[key] : undefined); // R3
+  const batchSize = given("data.train_batch_size") ?? params.batchSize ?? RL_DEFAULTS.batchSize;
+  const answers = given("actor_rollout_ref.rollout.n") ?? params.answers ?? (GROUPED.has(algorithm) ? RL_DEFAULTS.groupAnswers : 1);
+  const maxPromptLength = given("data.max_prompt_length") ?? params.maxPromptLength ?? RL_DEFAULTS.maxPromptLength;
+  const maxResponseLength = given("data.max_response_length") ?? params.maxResponseLength ?? RL_DEFAULTS.maxResponseLength;
   const drawn = algorithm === "remax" ? batchSize : batchSize * answers;
   return {
     batchSize, answers, maxPromptLength, maxResponseLength,
-    miniBatchSize: params.miniBatchSize ?? Math.max(1, batchSize % 4 === 0 ? batchSize / 4 : batchSize),
-    tensorParallel: params.rollout?.tensorParallel ?? 1,
-    sequenceParallel: params.sequenceParallel ?? 1,
-    microBatchSize: params.microBatchSize ?? null,
-    tokensPerGpu: params.maxTokensPerGpu ?? Math.max(8_192, maxPromptLength + maxResponseLength),
+    miniBatchSize: given(at("ppo_mini_batch_size")) ?? params.miniBatchSize ?? Math.max(1, batchSize % 4 === 0 ? batchSize / 4 : batchSize),
+    tensorParallel: given("actor_rollout_ref.rollout.tensor_model_parallel_size") ?? params.rollout?.tensorParallel ?? 1,
+    sequenceParallel: given(at("ulysses_sequence_parallel_size")) ?? params.sequenceParallel ?? 1,
+    microBatchSize: overrides[at("use_dynamic_bsz")] === true ? null : (params.microBatchSize ?? given(at("ppo_micro_batch_size_per_gpu")) ?? null),
+    tokensPerGpu: given(at("ppo_max_token_len_per_gpu")) ?? params.maxTokensPerGpu ?? Math.max(8_192, maxPromptLength + maxResponseLength),
     agentWorkers: largestDivisor(drawn, AGENT_WORKERS),
     klLoss: params.klLoss ?? (algorithm === "grpo" ? KL_COEFFICIENT : 0),
     klReward: params.klReward ?? (KL_IN_REWARD.has(algorithm) ? KL_COEFFICIENT : 0),
   };
+}
+
+function at(key: string): string {
+  return `actor_rollout_ref.actor.${key}`;
 }
 
 export function rlConfig(params: TrainParams): ConfigName {
@@ -98,7 +104,6 @@ function model({ model, gradientCheckpointing, lora }: TrainParams): readonly Ov
 }
 
 function actor(params: TrainParams, sizes: RlSizes): readonly Override[] {
-  const at = (key: string) => `actor_rollout_ref.actor.${key}`;
   const fsdp = params.strategy !== "megatron";
   return [
     set(at("optim.lr"), params.learningRate ?? (params.lora === undefined ? RL_DEFAULTS.learningRate : RL_DEFAULTS.loraLearningRate)),
@@ -125,25 +130,29 @@ function batching(prefix: string, dynamicKey: string, tokensKey: string, sizes: 
     : [set(dynamicKey, false), set(`${prefix}_micro_batch_size_per_gpu`, sizes.microBatchSize)];
 }
 
+function rolloutAt(key: string): string {
+  return `actor_rollout_ref.rollout.${key}`;
+}
+
 function rollout(params: TrainParams, sizes: RlSizes): readonly Override[] {
-  const at = (key: string) => `actor_rollout_ref.rollout.${key}`;
   return [
-    set(at("name"), params.rollout?.engine ?? "vllm"),
-    set(at("n"), sizes.answers),
-    set(at("tensor_model_parallel_size"), sizes.tensorParallel),
-    set(at("gpu_memory_utilization"), params.rollout?.memoryShare ?? RL_DEFAULTS.memoryShare),
-    ...when(params.temperature !== undefined, set(at("temperature"), params.temperature ?? 1)),
-    ...when(params.topP !== undefined, set(at("top_p"), params.topP ?? 1)),
-    ...when(sizes.agentWorkers !== AGENT_WORKERS, set(at("agent.num_workers"), sizes.agentWorkers)), // R2
-    ...when(sizes.microBatchSize !== null, set(at("log_prob_micro_batch_size_per_gpu"), sizes.microBatchSize ?? 1)),
-    ...when(params.lora !== undefined, set(at("load_format"), "safetensors"), set(at("layered_summon"), true)),
+    set(rolloutAt("name"), params.rollout?.engine ?? "vllm"),
+    set(rolloutAt("n"), sizes.answers),
+    set(rolloutAt("tensor_model_parallel_size"), sizes.tensorParallel),
+    set(rolloutAt("gpu_memory_utilization"), params.rollout?.memoryShare ?? RL_DEFAULTS.memoryShare),
+    ...when(params.temperature !== undefined, set(rolloutAt("temperature"), params.temperature ?? 1)),
+    ...when(params.topP !== undefined, set(rolloutAt("top_p"), params.topP ?? 1)),
+    ...when(sizes.agentWorkers !== AGENT_WORKERS, set(rolloutAt("agent.num_workers"), sizes.agentWorkers)), // R2
+    ...when(sizes.microBatchSize !== null && params.overrides[rolloutAt("log_prob_micro_batch_size")] == null, set(rolloutAt("log_prob_micro_batch_size_per_gpu"), sizes.microBatchSize ?? 1)),
+    ...when(params.lora !== undefined, set(rolloutAt("load_format"), "safetensors"), set(rolloutAt("layered_summon"), true)),
   ];
 }
 
 function reference(params: TrainParams, sizes: RlSizes): readonly Override[] {
-  if (sizes.klLoss === 0 && sizes.klReward === 0) return [];
+  const { overrides } = params;
+  if (sizes.klLoss === 0 && sizes.klReward === 0 && overrides[at("use_kl_loss")] !== true && overrides["algorithm.use_kl_in_reward"] !== true) return [];
   return [
-    ...when(sizes.microBatchSize !== null, set("actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu", sizes.microBatchSize ?? 1)),
+    ...when(sizes.microBatchSize !== null && overrides["actor_rollout_ref.ref.log_prob_micro_batch_size"] == null, set("actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu", sizes.microBatchSize ?? 1)),
     ...when(params.strategy !== "megatron", set("actor_rollout_ref.ref.fsdp_config.param_offload", params.offload?.reference ?? true)),
   ];
 }
@@ -166,7 +175,6 @@ const ESTIMATORS: Readonly<Record<Exclude<Algorithm, "sft" | "dpo">, string>> = 
 
 function algorithm(params: TrainParams, sizes: RlSizes): readonly Override[] {
   const name = params.algorithm as keyof typeof ESTIMATORS;
-  const at = (key: string) => `actor_rollout_ref.actor.${key}`;
   return [
     set("algorithm.adv_estimator", ESTIMATORS[name]),
     set("algorithm.use_kl_in_reward", sizes.klReward > 0),

@@ -5,7 +5,7 @@ import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import type { TrainParams } from "../domain/training/train-params.js";
 import { accumulation, DPO_DEFAULTS } from "./dpo.js";
 import { RL_DEFAULTS, rlSizes } from "./rl.js";
-import { SFT_DEFAULTS } from "./sft.js";
+import { sftBatchSize } from "./sft.js";
 
 /** Steps of the whole run; null while the rows are unknown and the params do not say. RL leaves out prompts that are too long, so that it may be fewer. */
 export function stepsOf(params: TrainParams, rows: number | null, gpus: number): number | null {
@@ -17,7 +17,7 @@ export function stepsOf(params: TrainParams, rows: number | null, gpus: number):
 function stepsPerEpoch(params: TrainParams, rows: number | null, gpus: number): number | null {
   if (rows === null) return null;
   switch (ALGORITHM_FACTS[params.algorithm].trainer) {
-    case "verl-sft": return Math.floor(rows / (params.batchSize ?? SFT_DEFAULTS.batchSize));
+    case "verl-sft": return Math.floor(rows / sftBatchSize(params));
     case "verl-rl": return Math.floor(rows / rlSizes(params).batchSize);
     case "trl-dpo": { // the last batch may be smaller, and so may the last step
       const passes = Math.ceil(rows / ((params.microBatchSize ?? DPO_DEFAULTS.microBatchSize) * Math.max(1, gpus)));

@@ -1,5 +1,6 @@
 // Supervised fine-tuning: params to overrides of verl's SFT trainer (engine form).
 //   S1. What verl gets wrong by default is always set: learning rate (1e-3), logger (wandb), checkpoints to keep.
+//   S2. A size that the user gives by verl's own key counts as if it stood in its field: what follows from it follows from that.
 
 import { filesOf, type TrainParams } from "../domain/training/train-params.js";
 import type { Override } from "./hydra.js";
@@ -9,9 +10,36 @@ import { set, when } from "./override-list.js";
 
 export const SFT_DEFAULTS = { batchSize: 256, maxLength: 2_048, learningRate: 1e-5, loraLearningRate: 1e-4, schedule: "cosine", epochs: 1 } as const;
 
-/** Longest sequence a pass may hold under dynamic batching, in tokens. */
+/** Rows per step. */
+export function sftBatchSize(params: TrainParams): number {
+  return sizeIn(params, "data.train_batch_size") ?? params.batchSize ?? SFT_DEFAULTS.batchSize;
+}
+
+/** Tokens a pass may hold under dynamic batching. */
 export function sftTokensPerGpu(params: TrainParams): number {
-  return params.maxTokensPerGpu ?? Math.max(8_192, params.maxLength ?? SFT_DEFAULTS.maxLength);
+  return tokensGiven(params) ?? Math.max(8_192, sftMaxLength(params));
+}
+
+/** Tokens of the longest row. By default no more than a pass holds. */
+export function sftMaxLength(params: TrainParams): number {
+  const room = tokensGiven(params);
+  const group = sizeIn(params, "engine.ulysses_sequence_parallel_size") ?? params.sequenceParallel ?? 1;
+  return sizeIn(params, "data.max_length") ?? params.maxLength ?? (room === undefined || isFixed(params) ? SFT_DEFAULTS.maxLength : Math.min(SFT_DEFAULTS.maxLength, room * group));
+}
+
+/** Whether micro batches are counted in rows and not in tokens. */
+function isFixed({ microBatchSize, overrides }: TrainParams): boolean {
+  return microBatchSize !== undefined || overrides["data.use_dynamic_bsz"] === false;
+}
+
+function tokensGiven(params: TrainParams): number | undefined {
+  return sizeIn(params, "data.max_token_len_per_gpu") ?? params.maxTokensPerGpu;
+}
+
+/** S2. */
+function sizeIn({ overrides }: TrainParams, key: string): number | undefined {
+  const value = overrides[key];
+  return typeof value === "number" ? value : undefined;
 }
 
 export function sftConfig(params: TrainParams): ConfigName {
@@ -26,8 +54,8 @@ export function sftOverrides(params: TrainParams, release: Release, context: Lau
   return [
     set("data.train_files", filesOf(params.trainFiles)),
     ...when(valFiles.length > 0, set("data.val_files", valFiles)),
-    set("data.train_batch_size", params.batchSize ?? SFT_DEFAULTS.batchSize),
-    set("data.max_length", params.maxLength ?? SFT_DEFAULTS.maxLength),
+    set("data.train_batch_size", sftBatchSize(params)),
+    set("data.max_length", sftMaxLength(params)),
     ...(params.microBatchSize === undefined
       ? [set("data.use_dynamic_bsz", true), set("data.max_token_len_per_gpu", sftTokensPerGpu(params))]
       : [set("data.use_dynamic_bsz", false), set("data.micro_batch_size_per_gpu", params.microBatchSize)]),

@@ -5,6 +5,7 @@ import type { TrainParams } from "../domain/training/train-params.js";
 import { overrideArgument, type Override } from "./hydra.js";
 import type { LaunchContext } from "./launch-context.js";
 import { keyTable, type ConfigName, type Release } from "./releases.js";
+import { nameFor } from "./renamed-keys.js";
 import { rlConfig, rlOverrides } from "./rl.js";
 import { sftConfig, sftOverrides } from "./sft.js";
 
@@ -24,8 +25,12 @@ export function configOf(params: TrainParams): ConfigName {
 export function overridesOf(params: TrainParams, release: Release, context: LaunchContext): readonly Override[] {
   const own = ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft" ? sftOverrides(params, release, context) : rlOverrides(params, release, context);
   const known = keyTable(release.release, configOf(params));
-  const chosen = Object.entries(params.overrides).map(([key, value]): Override => ({ key, value, mode: known.has(key) ? "set" : "force" }));
-  return [...own.filter(({ key }) => !(key in params.overrides)), ...chosen];
+  const chosen = Object.entries(params.overrides).map(([given, value]): Override => {
+    const key = nameFor(given, release);
+    return { key, value, mode: known.has(key) ? "set" : "force" };
+  });
+  const taken = new Set(chosen.map(({ key }) => key));
+  return [...own.filter(({ key }) => !taken.has(key)), ...chosen];
 }
 
 /** The command of one member. Throws RangeError when an override cannot be written. */

@@ -52,5 +52,6 @@ export const KNOWN_BAD: readonly KnownBad[] = [
   { what: "a host with too few processors for Ray", params: grpo, code: "TOO_FEW_CPUS", hostCpus: 4 },
   { what: "a data source that nobody scores", params: grpo, code: "NO_SCORER", data: { dataSources: ["acme/puzzles"] } },
   { what: "an adapter too large for vLLM", params: { ...grpo, lora: { rank: 1024 } }, code: "LORA_TOO_LARGE" },
+  { what: "copies of a Megatron model that GPUs cannot be shared out to", params: { ...grpo, strategy: "megatron", overrides: { "actor_rollout_ref.actor.megatron.tensor_model_parallel_size": 3 } }, code: "INDIVISIBLE_GPUS" },
   { what: "RL that counts in epochs", params: { ...grpo, saveEvery: "epoch" }, code: "UNSUPPORTED_FREQUENCY" },
 ];

@@ -1,6 +1,6 @@
 // The Python that a trainer runs in: found, asked what it has, and judged against what the stage needs.
 
-import { ALGORITHM_FACTS } from "../../domain/training/algorithms.js";
+import { ALGORITHM_FACTS, ROLLOUT_ENGINES, type RolloutEngine } from "../../domain/training/algorithms.js";
 import { DEFAULT_VERL, type TrainParams } from "../../domain/training/train-params.js";
 import { simulatedPython } from "../../simulation/stand-in.js";
 import { releaseFor, type Release } from "../../verl/releases.js";
@@ -29,11 +29,17 @@ export async function trainInterpreter(place: Place, params: TrainParams, progra
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const conflict = packageConflict(facts);
   if (conflict !== null && trainer !== "trl-dpo") throw lacking(conflict, "Correct that environment, or name another interpreter in params.python.");
-  const needs: (keyof PythonFacts)[] = trainer === "trl-dpo" ? ["trl", "torch"] : trainer === "verl-sft" ? ["verl", "torch"] : ["verl", "torch", "ray", params.rollout?.engine ?? "vllm"];
+  const needs: (keyof PythonFacts)[] = trainer === "trl-dpo" ? ["trl", "torch"] : trainer === "verl-sft" ? ["verl", "torch"] : ["verl", "torch", "ray", ...rolloutEngine(params)];
   if (params.lora !== undefined) needs.push("peft");
   const missing = needs.filter((name) => facts[name] === null);
   if (missing.length > 0) throw lacking(`${facts.pythonPath} on this host has no ${missing.join(" and no ")}, which ${params.algorithm} needs.`, `Install ${missing.join(", ")} there, or name an interpreter that has it in params.python.`);
   return { python: [facts.pythonPath], facts, release: trainer === "trl-dpo" ? releaseFor(DEFAULT_VERL)!.release : releaseOf(facts, say) };
+}
+
+/** What draws the answers, if it is one that the probe knows. */
+function rolloutEngine({ rollout, overrides }: TrainParams): readonly (keyof PythonFacts & RolloutEngine)[] {
+  const name = overrides["actor_rollout_ref.rollout.name"] ?? rollout?.engine ?? ROLLOUT_ENGINES[0];
+  return ROLLOUT_ENGINES.filter((engine) => engine === name);
 }
 
 /** For merging what this trainer saved: words that start it. Throws NeverStarted. */

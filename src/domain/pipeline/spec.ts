@@ -146,7 +146,10 @@ function trainerCapability({ kind, params }: Pick<StageSpec, "kind" | "params">)
   if (params["python"] !== undefined) return "python";
   if (kind === "merge") return "merge";
   const trainer = ALGORITHM_FACTS[params["algorithm"] as Algorithm]?.trainer;
-  return trainer === "trl-dpo" ? "train:trl" : trainer === "verl-rl" ? `train:verl:${engineOf(params["rollout"], "engine")}` : "train:verl";
+  if (trainer !== "verl-rl") return trainer === "trl-dpo" ? "train:trl" : "train:verl";
+  const overridden = (params["overrides"] as Readonly<Record<string, unknown>> | undefined)?.["actor_rollout_ref.rollout.name"];
+  if (overridden === undefined) return `train:verl:${engineOf(params["rollout"], "engine")}`;
+  return (ROLLOUT_ENGINES as readonly unknown[]).includes(overridden) ? `train:verl:${String(overridden)}` : "train:verl"; // agents do not tell of other engines
 }
 
 function modelCapability(params: StageSpec["params"]): string {

@@ -31,7 +31,7 @@ export const trainParamsSchema = z.strictObject({
   miniBatchSize: whole.optional().describe("RL: prompts per update. Default: a quarter of batchSize."),
   microBatchSize: whole.optional().describe("Rows per GPU and pass. Default: by dynamic batching over tokens where verl has it, otherwise 4."),
   maxTokensPerGpu: whole.optional().describe("Dynamic batching: tokens per GPU and pass. Default: the longest sequence, at least 8192."),
-  maxLength: whole.optional().describe("sft, dpo: tokens per row; longer rows are cut on the right. Default 2048."),
+  maxLength: whole.optional().describe("sft, dpo: tokens per row; longer rows are cut on the right. Default 2048, for sft no more than maxTokensPerGpu."),
   maxPromptLength: whole.optional().describe("RL: tokens; longer prompts are left out. Default 1024."),
   maxResponseLength: whole.optional().describe("RL: tokens. Default 1024."),
 
