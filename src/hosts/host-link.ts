@@ -109,12 +109,17 @@ export function openHostLink(options: HostLinkOptions): HostLink {
       if (over !== null) return Promise.reject(over);
       if (current !== null) return Promise.resolve(current);
       return new Promise((resolve, reject) => {
-        const waiter = { resolve, reject };
-        waiting.add(waiter);
-        signal?.addEventListener("abort", () => {
+        const aborted = (): void => {
           waiting.delete(waiter);
-          reject(signal.reason as Error);
-        }, { once: true });
+          reject(signal!.reason as Error);
+        };
+        const unheard = <T>(tell: (value: T) => void) => (value: T): void => {
+          signal?.removeEventListener("abort", aborted); // the signal may outlive many waits
+          tell(value);
+        };
+        const waiter = { resolve: unheard(resolve), reject: unheard(reject) };
+        waiting.add(waiter);
+        signal?.addEventListener("abort", aborted, { once: true });
       });
     },
     each(use) {

@@ -31,6 +31,8 @@ export interface SshAgentOptions {
   readonly access?: (sshd: OwnSshd) => HostAccess;
   readonly place?: Partial<SshPlaceOptions>;
   readonly settings?: Record<string, string>;
+  /** Processors that the host is said to have: trainers count on more than a test machine may have. */
+  readonly cpus?: number;
 }
 
 export async function sshdForTest(options: Parameters<typeof startSshd>[0] = {}): Promise<OwnSshd> {
@@ -48,10 +50,10 @@ export async function startSshAgentWorld(options: SshAgentOptions = {}): Promise
   const alarms: SshError[] = [];
   const start = (): Promise<Agent> => startAgent({
     config: agentConfig(peer.url, directory, options.settings), log: pino({ level: process.env["TEST_LOG"] ?? "silent" }), environment: {},
-    openPlace: ({ directory: of, attemptsRoot, ours }) => createSshPlace({
+    openPlace: ({ directory: of, attemptsRoot, ours }) => ({ ...createSshPlace({
       name: "gpu1", access: async () => options.access?.(sshd) ?? sshd.access(), workingDirectory: there, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
       nvidiaSmi: "/nonexistent/nvidia-smi", directory: of, attemptsRoot, ours, alarmed: (error) => alarms.push(error), ...options.place,
-    }),
+    }), ...(options.cpus === undefined ? {} : { cpus: () => options.cpus! }) }),
   });
   let agent = await start();
   onTestFinished(() => agent.stop("now"));

@@ -4,6 +4,7 @@
 //   S3. What is known of the host (its directory, its processors) is kept beside the journal: paths mean the same after a restart of ours with the host away.
 //   S4. A program has ended when its launcher is gone, or its boot is over; the exit status is then read, and kept here for housekeeping.
 
+import { setMaxListeners } from "node:events";
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -71,6 +72,7 @@ type KnownFacts = Pick<HelperFacts, "directory" | "home" | "cpus" | "memoryMiB">
 export function createSshPlace(options: SshPlaceOptions): SshPlace {
   const { name, attemptsRoot } = options;
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal); // whoever waits for the host listens
   const factsFile = join(options.directory, "host.json");
   const listeners = new Set<() => void>();
   const said = new Map<string, string>();

@@ -62,11 +62,9 @@ export async function findData(params: TrainParams, host: AttemptHost, options: 
   return { trainFiles: paths(trainFiles), valFiles: paths(valFiles), facts: { trainRows: rowsOf(train), valRows: valFiles.length === 0 ? null : rowsOf(validation), tasks: null, dataSources: null } };
 }
 
-/** One further file that the run needs, as the place's own path. Throws NeverStarted naming it. */
+/** One further file that the run needs, found like data, as the place's own path. Throws NeverStarted naming it. */
 export async function findFile(file: string, field: string, host: AttemptHost, options: FileOptions): Promise<string> {
-  const found = isAbsolute(file) ? await placeOf(file, field, host, options) : null;
-  if (found !== null) return found.there;
-  throw new NeverStarted(failed("FILE_NOT_FOUND", `${field}: ${file} is no absolute path.`, "Give the full path of a file on the host of this agent."));
+  return (await placeOf(file, field, host, options)).there;
 }
 
 async function placesOf(given: readonly string[], field: string, host: AttemptHost, options: FindOptions): Promise<PlacedFile[]> {
