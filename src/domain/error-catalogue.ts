@@ -115,6 +115,8 @@ export const ERRORS: Readonly<Record<string, CatalogueEntry>> = {
   CHECKPOINT_PINNED: { meaning: "A pinned checkpoint is not deleted.", action: "Unpin it first." },
   SCRIPT_NOT_KNOWN: { meaning: "The script of a training job hangs on an output that is not there, or on params that this version does not read.", action: "Ask again when the stage that the message names has completed." },
   CHECKPOINT_GONE: { meaning: "The checkpoint is deleted, or is being deleted by its agent.", action: "Choose another one of the stage." },
+  CHECKPOINT_ELSEWHERE: { meaning: "The checkpoint's files lie on a host that this control plane has no way to: it reads those of SSH hosts and of the agent that it started itself.", action: "Copy them with the line that the message gives." },
+  RANGE_REFUSED: { meaning: "The asked range of a checkpoint's file lies beyond its end, or has an unknown form.", action: "Ask for one range of the bytes there are: Range: bytes=<from>-[<to>]." },
 
   FILE_CHANGED: { meaning: "The file was changed while it was read, or is not what was uploaded.", action: "Register it again when whoever writes it has finished." },
   ROWS_NOT_REACHABLE: { meaning: "The rows lie in a file that this server cannot read, and are not among those it keeps.", action: "Ask for the first rows, read the file on its host, or upload a copy and register it under the same name." },

@@ -16,6 +16,9 @@ import { createRegistry } from "../registry/registry.js";
 import { createUploads, type Uploads } from "../registry/uploads.js";
 import { createAgentDatasets } from "./agent-datasets.js";
 import { agentEndpoints } from "./agent-endpoints.js";
+import { checkpointEndpoint } from "./checkpoint-endpoint.js";
+import { createCheckpointFiles } from "./checkpoints/checkpoint-files.js";
+import { createHostLinks } from "./checkpoints/host-links.js";
 import { createGraphql } from "./graphql.js";
 import { createHttpServer } from "./http.js";
 import { createMetrics, type Metrics } from "./prometheus.js";
@@ -61,9 +64,12 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
     db: database.db, sshHosts, log, packageRoot: packageRoot(), archives: join(dataDir, "host-archives"), publicUrl: () => config.TRAINYARD_PUBLIC_URL ?? ownUrl,
     drainAgent: (agentId, draining) => actors.controlPlane.drainAgent(agentId, draining), unresponsiveAfterMs: config.TRAINYARD_UNRESPONSIVE_AFTER_MS,
   });
+  const hostLinks = createHostLinks(sshHosts);
+  const checkpointFiles = createCheckpointFiles({ db: database.db, links: hostLinks, ownDirs: [join(dataDir, "agent", "attempts")] });
   const graphql = createGraphql({ db: database.db, controlPlane: actors.controlPlane, wakeups: actors.wakeups, authenticator, registry, sshHosts, hostDeployments, secrets, log, config });
   const http = createHttpServer({
     graphql, metrics, config, log, readiness: createReadiness({ db: database.db }), uploads: uploadEndpoint({ db: database.db, uploads, authenticator, log }),
+    checkpoints: checkpointEndpoint({ db: database.db, files: checkpointFiles, authenticator, log }),
     agents: agentEndpoints({ gateway: actors.gateway, datasets: createAgentDatasets({ db: database.db, registry }), authenticator, log }),
   });
   const depths = setInterval(() => void readQueues(database.db).then((queues) => metrics.queues(queues)).catch((error: unknown) => log.debug({ err: error }, "queue depths could not be read")), QUEUES_EVERY_MS);
@@ -76,6 +82,7 @@ export async function startControlPlaneServer({ config, log }: { config: ServerC
     clearInterval(sweeping);
     await hostDeployments.stop();
     await http.close();
+    hostLinks.close();
     await registry.stop();
     await actors.stop();
     authenticator.stop();

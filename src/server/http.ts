@@ -1,4 +1,4 @@
-// The HTTP server: who asks, how much they may send, and where it goes. GraphQL on /graphql, agents under /agent/v1, uploads under /data/v1, /healthz, /readyz, /metrics.
+// The HTTP server: who asks, how much they may send, and where it goes. GraphQL on /graphql, agents under /agent/v1, uploads and checkpoints under /data/v1, /healthz, /readyz, /metrics.
 //   H1. A body above the limit is refused before anything parses it, by its announced length and by counted bytes.
 //   H2. A token that is presented must be good: otherwise 401, whatever is asked. Without one, each field decides.
 //   H3. An answer is written at the reader's pace. A reader of an event stream that takes nothing for 30 s is cut off; it resumes from its cursor.
@@ -27,6 +27,8 @@ export interface HttpServerOptions {
   readonly agents?: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** Answers uploads of data files; false: none. */
   readonly uploads?: (request: IncomingMessage, response: ServerResponse, requestId: string) => boolean;
+  /** Answers requests for files of checkpoints; false: none. */
+  readonly checkpoints?: (request: IncomingMessage, response: ServerResponse, requestId: string) => boolean;
   readonly readiness: () => Promise<Readiness>;
   readonly metrics: Metrics;
   readonly config: Pick<ServerConfig, "TRAINYARD_HOST" | "TRAINYARD_PORT" | "TRAINYARD_PUBLIC_URL" | "TRAINYARD_TLS_CERT" | "TRAINYARD_TLS_KEY" | "TRAINYARD_BODY_LIMIT_BYTES">;
@@ -100,7 +102,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       }
       case "/metrics": return answerMetrics(request, response);
       default:
-        if (options.agents?.(request, response) === true || options.uploads?.(request, response, requestId) === true) return;
+        if (options.agents?.(request, response) === true || options.uploads?.(request, response, requestId) === true || options.checkpoints?.(request, response, requestId) === true) return;
         refuse(response, 404, "NOT_FOUND", `There is nothing at ${path.slice(0, 100)}. The GraphQL endpoint is ${GRAPHQL_PATH}.`);
     }
   }

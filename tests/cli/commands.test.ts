@@ -243,6 +243,9 @@ describe("with a server", SLOW, () => {
     const list = async () => JSON.parse((await up.cli("checkpoint", "ls", id, "--json")).stdout) as { id: string; step: number; isPinned: boolean; path: string }[];
     expect(await pollUntil(async () => (await list()).length === 2, 10_000)).toBe(true);
     const [first, second] = await list();
+    const fetched = newFolder();
+    expect((await up.cli("checkpoint", "fetch", first!.id, "--to", fetched)).code).toBe(0);
+    expect(readFileSync(join(fetched, "c1"), "utf8")).toBe("w");
     expect((await up.cli("checkpoint", "pin", first!.id)).code).toBe(0);
     expect((await up.cli("checkpoint", "rm", first!.id, "--yes")).code).toBe(1);
     expect((await up.cli("checkpoint", "rm", second!.id, "--yes")).code).toBe(0);

@@ -14,6 +14,9 @@ import { packagePath } from "../../src/package-root.js";
 import { createRegistry, type Registry } from "../../src/registry/registry.js";
 import { createUploads, type Uploads } from "../../src/registry/uploads.js";
 import { agentEndpoints } from "../../src/server/agent-endpoints.js";
+import { checkpointEndpoint } from "../../src/server/checkpoint-endpoint.js";
+import { createCheckpointFiles } from "../../src/server/checkpoints/checkpoint-files.js";
+import { createHostLinks } from "../../src/server/checkpoints/host-links.js";
 import { createAgentDatasets } from "../../src/server/agent-datasets.js";
 import { createGraphql, type Graphql, type GraphqlDependencies } from "../../src/server/graphql.js";
 import { createHttpServer, type HttpServer, type HttpServerOptions } from "../../src/server/http.js";
@@ -75,6 +78,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     db, sshHosts, log: options.log ?? silent, packageRoot: packagePath(), archives: join(folder, "host-archives"), publicUrl: () => ownUrl,
     drainAgent: (id, draining) => world.actors.controlPlane.drainAgent(id, draining), unresponsiveAfterMs: 45_000, ...options.deployments,
   });
+  const hostLinks = createHostLinks(sshHosts);
   const graphql = createGraphql({
     registry, sshHosts, hostDeployments, secrets: testSecrets, db, controlPlane: world.actors.controlPlane, wakeups: world.actors.wakeups, authenticator, log: silent,
     config: { TRAINYARD_UNRESPONSIVE_AFTER_MS: 45_000, TRAINYARD_LEASE_TTL_MS: 600_000, TRAINYARD_CORS_ORIGINS: options.cors ?? [] }, ...options,
@@ -82,6 +86,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const http = createHttpServer({
     graphql, readiness: createReadiness({ db }), metrics: createMetrics(), log: options.log ?? silent, ...httpOptions,
     uploads: uploadEndpoint({ db, uploads, authenticator, log: silent, ...(httpOptions.stalledAfterMs === undefined ? {} : { stalledAfterMs: httpOptions.stalledAfterMs }) }),
+    checkpoints: checkpointEndpoint({ db, files: createCheckpointFiles({ db, links: hostLinks, ownDirs: [join(folder, "agent", "attempts")] }), authenticator, log: silent, ...(httpOptions.stalledAfterMs === undefined ? {} : { stalledAfterMs: httpOptions.stalledAfterMs }) }),
     agents: agentEndpoints({ gateway: world.actors.gateway, datasets: createAgentDatasets({ db, registry }), authenticator, log: silent }),
     config: { TRAINYARD_HOST: "127.0.0.1", TRAINYARD_PORT: 0, TRAINYARD_BODY_LIMIT_BYTES: bodyLimit ?? 1_048_576, TRAINYARD_PUBLIC_URL: publicUrl, TRAINYARD_TLS_CERT: undefined, TRAINYARD_TLS_KEY: undefined },
   });
@@ -115,6 +120,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
       for (const client of clients) await client.dispose();
       await hostDeployments.stop();
       await http.close();
+      hostLinks.close();
       await registry.stop();
       authenticator.stop();
       await world.stop();
