@@ -50,7 +50,7 @@ export function deployParts({ db, row, host, packageRoot, archives, unresponsive
 
     async giveBack() {
       await db.updateTable("ssh_hosts").set({ served_by: "ssh" }).where("id", "=", host.id).execute();
-      await db.updateTable("host_deployments").set({ release: null, version: null, supervision: null, running_since: null }).where("host_id", "=", host.id).execute();
+      await db.updateTable("host_deployments").set({ parameters: "{}", release: null, version: null, supervision: null, running_since: null }).where("host_id", "=", host.id).execute();
     },
 
     async isOnline() {

@@ -4,6 +4,7 @@ import { agentConfigSchema } from "../config.js";
 import { InvalidInputError, type Problem } from "../domain/errors.js";
 import { parseLabels, parsePools } from "../protocol/declaration.js";
 
+/** Null: as it was for the agent that runs there, if there is one. */
 export interface DeploymentInput {
   /** How the host reaches the control plane; null: as it says of itself. */
   readonly url: string | null;
@@ -14,8 +15,15 @@ export interface DeploymentInput {
   readonly python: string | null;
   /** PEM of the authority that signed the control plane's certificate; null: those that Node knows. */
   readonly caCertificate: string | null;
-  /** Always the control plane's own Node. */
-  readonly sendNode: boolean;
+  /** Always the control plane's own Node; null: no. */
+  readonly sendNode: boolean | null;
+}
+
+/** What is left open, as it was for the agent that runs there. */
+export function asBefore(input: DeploymentInput, before: DeploymentInput | null): DeploymentInput {
+  if (before === null) return input;
+  const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== null));
+  return { ...before, ...given };
 }
 
 const NEVER_PASSED = /^(LD_|DYLD_|PYTHON|NODE_OPTIONS$|BASH_|ENV$|IFS$)/;
@@ -31,7 +39,7 @@ export function refuseUnusableDeployment(input: DeploymentInput, host: { readonl
       wrong(path, (error as Error).message);
     }
   };
-  const hint = `trainyard host deploy ${host.name} --url https://…`;
+  const hint = `trainyard host deploy ${host.name} --agent-url https://…`;
   let url: URL | null = null;
   try {
     url = input.url === null ? null : new URL(input.url);

@@ -8,7 +8,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Selectable } from "kysely";
 import type { Logger } from "pino";
 import type { Database } from "../db/tables.js";
-import type { DeploymentStep } from "../domain/deployment-step.js";
 import { NotFoundError, TrainyardError } from "../domain/errors.js";
 import type { SshHostId } from "../domain/ids.js";
 import { deployAgent } from "../hosts/deploy/deploy-agent.js";
@@ -19,13 +18,13 @@ import { removeAgent } from "../hosts/deploy/remove-agent.js";
 import { openFileSync } from "../hosts/file-sync.js";
 import { openHostLink } from "../hosts/host-link.js";
 import { deployParts, revokeIdle } from "./deploy-parts.js";
-import { agentConfiguration, refuseUnusableDeployment, type DeploymentInput } from "./deployment-input.js";
+import { agentConfiguration, asBefore, refuseUnusableDeployment, type DeploymentInput } from "./deployment-input.js";
 import type { OpenedHost, SshHostRow, SshHosts } from "./ssh-hosts.js";
 import { revokeToken, type AccessDb } from "./tokens.js";
 
 export type HostDeploymentRow = Selectable<Database["host_deployments"]>;
 
-type Outcome = Partial<Pick<HostDeploymentRow, "release" | "version" | "supervision" | "notes" | "running_since" | "token_id">>;
+type Outcome = Partial<Pick<HostDeploymentRow, "release" | "version" | "supervision" | "notes" | "running_since" | "token_id"> & { parameters: string }>;
 
 export interface HostDeployments {
   /** Enters the order. Throws NotFoundError, InvalidInputError, and DeployError while another order is under way. */
@@ -74,6 +73,8 @@ export function createHostDeployments(options: HostDeploymentsOptions): HostDepl
     if (host === null) throw new NotFoundError("SSH host", hostId);
     return host;
   };
+  /** With what the agent on the host was deployed; null when there is none. */
+  const deployedOn = async (id: SshHostId): Promise<DeploymentInput | null> => ((await readDeployments(db, [id]))[0]?.parameters["deployed"] ?? null) as DeploymentInput | null;
   /** D1. */
   const order = async (host: SshHostRow, kind: HostDeploymentRow["kind"], parameters: Record<string, unknown>, by: string, audit: (trx: AccessDb) => Promise<void>): Promise<void> => {
     await db.transaction().execute(async (trx) => {
@@ -83,7 +84,8 @@ export function createHostDeployments(options: HostDeploymentsOptions): HostDepl
       if (before?.state === "WORKING" && !hastened) {
         throw new DeployError("DEPLOY_BUSY", host.name, `an order of ${before.ordered_at.toISOString()} (${before.kind === "DEPLOY" ? "deploy" : "remove"}) is being carried out. Wait for its end: trainyard host ls`, { retryable: true });
       }
-      const row = { kind, parameters: JSON.stringify(parameters), state: "WORKING" as const, ordered_by: by, ordered_at: new Date(), error: null, ...(before?.state === "WORKING" ? {} : { steps: "[]", notes: [], carrier: null, carrier_seen_at: null }) };
+      const deployed = before?.parameters["deployed"] ?? null; // what runs there stays known, whatever comes of this order
+      const row = { kind, parameters: JSON.stringify({ ...parameters, deployed }), state: "WORKING" as const, ordered_by: by, ordered_at: new Date(), error: null, ...(before?.state === "WORKING" ? {} : { steps: "[]", notes: [], carrier: null, carrier_seen_at: null }) };
       await trx.insertInto("host_deployments").values({ host_id: host.id, steps: "[]", ...row }).onConflict((conflict) => conflict.column("host_id").doUpdateSet(row)).execute();
       await audit(trx);
     });
@@ -115,30 +117,29 @@ export function createHostDeployments(options: HostDeploymentsOptions): HostDepl
     const ended = new AbortController();
     const signal = AbortSignal.any([ended.signal, stopping.signal]);
     const ours = () => db.updateTable("host_deployments").where("host_id", "=", id).where("carrier", "=", carrier);
-    let shownAt = 0;
     let shown: Promise<unknown> = Promise.resolve();
-    const show = (steps: readonly DeploymentStep[], always = false): void => {
-      if (!always && performance.now() - shownAt < SHOWN_EVERY_MS) return;
-      shownAt = performance.now();
-      const text = JSON.stringify(steps);
-      shown = shown.then(() => ours().set({ steps: text }).execute()).catch((error: unknown) => log.debug({ err: error }, "the steps of an order were not stored"));
-    };
-    let count = 0;
-    const progress = createDeployProgress(() => {
-      const always = progress.steps.length !== count || progress.steps.at(-1)?.state !== "RUNNING";
-      count = progress.steps.length;
-      show(progress.steps, always);
+    let showing: NodeJS.Timeout | undefined;
+    const progress = createDeployProgress(() => { // many changes, few statements; the last one is always stored
+      showing ??= setTimeout(() => {
+        showing = undefined;
+        const steps = JSON.stringify(progress.steps);
+        shown = shown.then(() => ours().set({ steps }).execute()).catch((error: unknown) => log.debug({ err: error }, "the steps of an order were not stored"));
+      }, SHOWN_EVERY_MS);
     });
+    const settled = async (): Promise<void> => {
+      clearTimeout(showing);
+      await shown;
+    };
     const beat = setInterval(() => void ours().set({ carrier_seen_at: new Date() }).executeTakeFirst().then((done) => {
       if (Number(done.numUpdatedRows) === 0) ended.abort(new Error("another process carries the order out")); // D2
     }, () => undefined), BEAT_MS);
     try {
       const end = row.kind === "DEPLOY" ? await carryDeploy(row, progress, signal) : await carryRemove(row, progress, signal);
-      await shown;
+      await settled();
       await ours().set({ ...end, state: "DONE", error: null, steps: JSON.stringify(progress.steps), carrier: null }).execute();
       log.info({ hostId: id, kind: row.kind }, "an order for an agent on a host was carried out");
     } catch (error) {
-      await shown;
+      await settled();
       if (signal.aborted) {
         await ours().set({ carrier: null }).execute().catch(() => undefined); // taken up again at once
         return;
@@ -156,17 +157,17 @@ export function createHostDeployments(options: HostDeploymentsOptions): HostDepl
 
   const carryDeploy = async (row: HostDeploymentRow, progress: Parameters<typeof deployAgent>[3], signal: AbortSignal): Promise<Outcome> => {
     const opened = await sshHosts.open(row.host_id);
-    const input = row.parameters as unknown as DeploymentInput;
+    const { deployed: _before, ...input } = row.parameters as unknown as DeploymentInput & { deployed: unknown };
     const { configuration, notes } = agentConfiguration(input, opened.row, opened.environment);
     return connected(opened, signal, async (deployer, link) => {
       const sync = openFileSync(link);
       try {
         const done = await deployAgent({
-          name: opened.row.name, url: (input.url ?? options.publicUrl()).replace(/\/(graphql\/?)?$/, ""), caCertificate: input.caCertificate, configuration, sendNode: input.sendNode,
+          name: opened.row.name, url: (input.url ?? options.publicUrl()).replace(/\/(graphql\/?)?$/, ""), caCertificate: input.caCertificate, configuration, sendNode: input.sendNode === true,
           pathFirst: opened.row.python_environment === null ? null : `${opened.row.python_environment}/bin`, ...(options.reportInMs === undefined ? {} : { reportInMs: options.reportInMs }),
         }, deployer, deployParts({ ...options, row, host: opened.row, send: async (file, moved) => (await sync.push({ path: file.path, sha256: file.sha256 }, { signal, progress: ({ phase, doneBytes }) => (phase === "sending" ? moved(doneBytes) : undefined) })).path }), progress, signal);
         const since = done.restarted || row.running_since === null ? new Date() : row.running_since;
-        return { release: done.release, version: done.version, supervision: done.supervision, notes: [...done.notes, ...notes], running_since: since };
+        return { parameters: JSON.stringify({ ...input, deployed: input }), release: done.release, version: done.version, supervision: done.supervision, notes: [...done.notes, ...notes], running_since: since };
       } finally {
         sync.close();
       }
@@ -205,7 +206,7 @@ export function createHostDeployments(options: HostDeploymentsOptions): HostDepl
       // Its row becomes that of whoever acts for the host next, over SSH.
       await trx.updateTable("agents").set({ run_mode: "SSH", draining: false, session_id: null, closed_at: new Date() }).where("name", "=", name).where("token_id", "=", tokenId).execute();
     });
-    return { release: null, version: null, supervision: null, running_since: null, token_id: null, notes: [...notes] };
+    return { parameters: "{}", release: null, version: null, supervision: null, running_since: null, token_id: null, notes: [...notes] };
   };
 
   const connected = async <T>({ row, access }: OpenedHost, signal: AbortSignal, work: (deployer: ReturnType<typeof openDeployer>, link: ReturnType<typeof openHostLink>) => Promise<T>): Promise<T> => {
@@ -223,8 +224,9 @@ export function createHostDeployments(options: HostDeploymentsOptions): HostDepl
   return {
     async deploy(hostId, input, by, audit) {
       const host = await found(hostId);
-      refuseUnusableDeployment({ ...input, url: input.url ?? options.publicUrl() }, host);
-      await order(host, "DEPLOY", { ...input }, by, audit);
+      const whole = asBefore(input, await deployedOn(host.id));
+      refuseUnusableDeployment({ ...whole, url: whole.url ?? options.publicUrl() }, host);
+      await order(host, "DEPLOY", { ...whole }, by, audit);
       return host;
     },
     async remove(hostId, { now, forget }, by, audit) {

@@ -240,7 +240,7 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .action(runs(() => import("./commands/host-add.js")));
   add(host, "check", "Look at what a machine has: system, disk, GPUs, Python, packages, clock").argument("<host>", "name or id").action(runs(() => import("./commands/host-check.js")));
   add(host, "deploy", "Bring an agent of its own onto a machine, upgrade it without stopping what runs, or remove it").argument("<host>", "name or id")
-    .option("--url <url>", "how the machine reaches the server (default: as the server says of itself)")
+    .option("--agent-url <url>", "how the machine reaches the server (default: as the server says of itself)")
     .option("--pools <pools>", "queues and slots, as TRAINYARD_AGENT_POOLS: training=1;default,evaluation=4")
     .option("--labels <labels>", "labels, as TRAINYARD_AGENT_LABELS: gpu=h100,zone=3")
     .option("--python <program>", "Python there that has verl (default: that of the machine's environment, or python3)")

@@ -6,6 +6,7 @@ import { audited } from "./mutation.js";
 import { SshHostResult } from "./ssh-host.js";
 
 const DeployHostAgentInput = builder.inputType("DeployHostAgentInput", {
+  description: "What is left open is as it was for the agent that runs there.",
   fields: (t) => ({
     hostId: t.id({ required: true }),
     url: t.string({ description: "How the host reaches the control plane; TRAINYARD_PUBLIC_URL by default." }),
@@ -13,7 +14,7 @@ const DeployHostAgentInput = builder.inputType("DeployHostAgentInput", {
     labels: t.string({ description: "As TRAINYARD_AGENT_LABELS: key=value separated by commas." }),
     python: t.string({ description: "Interpreter on the host that has verl; that of the host's Python environment by default, or python3." }),
     caCertificate: t.string({ description: "PEM of the authority that signed the control plane's certificate, when Node does not know it." }),
-    sendNode: t.boolean({ defaultValue: false, description: "Send the control plane's own Node even where the host has one that would do." }),
+    sendNode: t.boolean({ description: "Send the control plane's own Node even where the host has one that would do." }),
   }),
 });
 
@@ -33,7 +34,7 @@ builder.mutationField("deployHostAgent", (t) => t.field({
     subject: ({ input }: { input: typeof DeployHostAgentInput.$inferInput }) => String(input.hostId),
     run: async ({ input }, { principal, audit }, { deps }): Promise<{ sshHost: SshHostRow }> => ({
       sshHost: await deps.hostDeployments.deploy(String(input.hostId), {
-        url: input.url ?? null, pools: input.pools ?? null, labels: input.labels ?? null, python: input.python ?? null, caCertificate: input.caCertificate ?? null, sendNode: input.sendNode ?? false,
+        url: input.url ?? null, pools: input.pools ?? null, labels: input.labels ?? null, python: input.python ?? null, caCertificate: input.caCertificate ?? null, sendNode: input.sendNode ?? null,
       }, principal.name, (trx) => audit(trx)),
     }),
   }),

@@ -69,13 +69,14 @@ describe.skipIf(!sshdIsHere)("an agent of its own on a host", { timeout: TEN_MIN
 
     world.setVersion("0.1.1");
     const oldAgent = agentPid(directory);
-    await world.order("deployHostAgent", { hostId: id, labels: "place=there", sendNode: true });
+    await world.order("deployHostAgent", { hostId: id }); // its settings stay
     const upgraded = await world.ended(id);
     expect(upgraded.deployment).toMatchObject({ state: "DEPLOYED", version: "0.1.1", error: null });
     expect(upgraded.deployment!.release).not.toBe(deployed.deployment!.release);
     expect(upgraded.deployment!.steps.find(({ name }) => name.startsWith("send"))!.bytesTotal).toBeLessThan(10_000_000); // Node was there
     expect(agentPid(directory)).not.toBe(oldAgent);
     expect(identifyProcess(program)).toEqual(before);
+    expect((await world.api.data("{ agents { name labels } }")).agents.find(({ name }: { name: string }) => name === "gpu1").labels).toEqual({ place: "there" });
     expect(readdirSync(join(directory, "agent/releases")).sort()).toEqual([deployed.deployment!.release, upgraded.deployment!.release].sort());
 
     const killed = agentPid(directory);

@@ -1,5 +1,5 @@
 // `trainyard host …` against a real server and a real sshd.
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sshdIsHere, startSshd, type OwnSshd } from "../support/sshd.js";
@@ -41,6 +41,23 @@ describe.skipIf(!sshdIsHere)("host", { timeout: 60_000 }, () => {
     expect(await up.cli("host", "rm", "gpu1", "--yes")).toMatchObject({ code: 0 });
     expect(await up.cli("host", "check", "gpu1")).toMatchObject({ code: 5, stderr: expect.stringContaining("There is no SSH host") });
   });
+
+  test("deploy brings an agent of its own and follows that to its end; ls shows it, rm waits for its removal", async () => {
+    const directory = join(sshd.folder, "own");
+    expect(await up.cli("host", "add", "own1", target, "--key", key, "--fingerprint", sshd.hostKey.fingerprint, "--dir", directory, "--no-check")).toMatchObject({ code: 0 });
+    expect(await up.cli("host", "deploy", "own1", "--now")).toMatchObject({ code: 2, stderr: expect.stringContaining("--remove") });
+    const unreachable = await up.cli("host", "deploy", "own1", "--agent-url", "http://127.0.0.1:9");
+    expect(unreachable).toMatchObject({ code: 1, stderr: expect.stringMatching(/✗ reach the control plane from there[^]*DEPLOY_URL_UNREACHABLE/) });
+    const deployed = await up.cli("host", "deploy", "own1", "--labels", "place=own");
+    expect(deployed).toMatchObject({ code: 0, stderr: expect.stringMatching(/✓ look at the host[^]*✓ start the agent[^]*own1 has an agent of its own: trainyard [\d.]+, online/) });
+    expect(await up.cli("agents", "show", "own1", "--json")).toMatchObject({ code: 0, stdout: expect.stringContaining('"place"') });
+    expect((await up.cli("host", "ls")).stdout).toMatch(/own1 .*ONLINE .*supervised/);
+    expect(await up.cli("host", "rm", "own1", "--yes")).toMatchObject({ code: 1, stderr: expect.stringContaining("--remove") });
+    expect(await up.cli("host", "deploy", "own1", "--remove")).toMatchObject({ code: 2, stderr: expect.stringContaining("--yes") });
+    expect(await up.cli("host", "deploy", "own1", "--remove", "--yes")).toMatchObject({ code: 0, stderr: expect.stringContaining("is gone") });
+    expect(existsSync(join(directory, "agent"))).toBe(false);
+    expect(await up.cli("host", "rm", "own1", "--yes")).toMatchObject({ code: 0 });
+  }, 240_000);
 
   test("what cannot be used is refused in words", async () => {
     expect(await up.cli("host", "add", "gpu2", "127.0.0.1", "--key", key)).toMatchObject({ code: 2, stderr: expect.stringContaining("user@host") });

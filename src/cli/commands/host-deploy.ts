@@ -10,7 +10,7 @@ import { showTransfer, showWaiting, type Transfer } from "../render/transfer.js"
 import { harmless } from "../render/text-width.js";
 
 interface DeployOptions {
-  readonly url?: string; readonly pools?: string; readonly labels?: string; readonly python?: string; readonly ca?: string; readonly sendNode?: boolean;
+  readonly agentUrl?: string; readonly pools?: string; readonly labels?: string; readonly python?: string; readonly ca?: string; readonly sendNode?: boolean;
   readonly remove?: boolean; readonly now?: boolean; readonly forget?: boolean; readonly yes?: boolean; readonly wait: boolean;
 }
 
@@ -27,7 +27,7 @@ export async function run(cli: Cli, [text]: readonly string[], options: DeployOp
   }
   const order = options.remove === true
     ? { field: "removeHostAgent", type: "RemoveHostAgentInput", input: { hostId: host.id, now: options.now === true, forget: options.forget === true } }
-    : { field: "deployHostAgent", type: "DeployHostAgentInput", input: { hostId: host.id, url: options.url ?? null, pools: options.pools ?? null, labels: options.labels ?? null, python: options.python ?? null, caCertificate: certificateOf(options.ca), sendNode: options.sendNode === true } };
+    : { field: "deployHostAgent", type: "DeployHostAgentInput", input: { hostId: host.id, url: options.agentUrl ?? null, pools: options.pools ?? null, labels: options.labels ?? null, python: options.python ?? null, caCertificate: certificateOf(options.ca), sendNode: options.sendNode ?? null } };
   const answer = await cli.api().call<Record<string, { sshHost: HostAnswer } | DomainErrorAnswer>>(
     `mutation Order($input: ${order.type}!) { ${order.field}(input: $input) { ... on SshHostPayload { sshHost { ${HOST_FIELDS} } } ${DOMAIN_ERROR} } }`, { input: order.input });
   payloadOf(answer[order.field]!);

@@ -145,7 +145,7 @@ export async function deployAgent(order: DeployOrder, deployer: Deployer, parts:
 async function refuseUnreachable({ name, url, caCertificate }: DeployOrder, deployer: Deployer, token: string | null): Promise<void> {
   const endpoint = `${url.replace(/\/(graphql\/?)?$/, "")}/agent/v1/poll`;
   const { status, error, code } = await deployer.ask<{ status: number | null; error: string | null; code?: string | null }>("reach", { url: endpoint, token: token ?? "none", ca: caCertificate });
-  const step = "Give the address under which that host reaches the control plane: trainyard host deploy NAME --url https://…";
+  const step = "Give the address under which that host reaches the control plane: trainyard host deploy NAME --agent-url https://…";
   if (status === null) throw new DeployError("DEPLOY_URL_UNREACHABLE", name, `it does not reach the control plane at ${url}: ${error ?? "no answer"}. ${/certificate/i.test(error ?? "") ? "Give the authority that signed the certificate with --ca FILE. " : ""}${step}`);
   if (token === null ? status === 401 && code === "UNAUTHENTICATED" : status === 400 && code === "INVALID_INPUT") return;
   if (status === 401) throw new DeployError("DEPLOY_URL_UNREACHABLE", name, `another control plane answers it at ${url}: one that does not know the token that was just made. ${step}`);

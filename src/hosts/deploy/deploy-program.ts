@@ -570,7 +570,11 @@ def remove(request):
     return {"kept": kept}
 
 
-ASKING = {"look": look, "reach": reach, "state": state, "log": log, "has-node": has_node, "installed": installed}
+def unit(request):
+    return {"text": unit_text(request["name"])}
+
+
+ASKING = {"unit": unit, "look": look, "reach": reach, "state": state, "log": log, "has-node": has_node, "installed": installed}
 CHANGING = {"install": install, "activate": activate, "revert": revert, "linger": linger, "start": start, "stop": stop, "tidy": tidy, "remove": remove}
 
 
