@@ -76,9 +76,9 @@ export interface AgentProcess {
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** An agent in a process of its own (tests/support/agent-entry.ts); killed when the test is over. */
-export function startAgentProcess(url: string, directory: string, more: Record<string, string> = {}): AgentProcess {
-  const child = spawn(process.execPath, ["--import", "tsx", packagePath("tests", "support", "agent-entry.ts")], {
+/** An agent in a process of its own; killed when the test is over. `entry`: its program in tests/support. */
+export function startAgentProcess(url: string, directory: string, more: Record<string, string> = {}, entry = "agent-entry.ts"): AgentProcess {
+  const child = spawn(process.execPath, ["--import", "tsx", packagePath("tests", "support", entry)], {
     cwd: packagePath(), env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...agentEnvironment(url, directory, more) }, stdio: ["ignore", "pipe", "inherit"],
   });
   const ended = new Promise<number | NodeJS.Signals>((done) => child.once("exit", (code, signal) => done(signal ?? code ?? 0)));

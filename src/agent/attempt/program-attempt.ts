@@ -10,6 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { failpoint } from "../../failpoints.js";
 import type { ProcessIdentity } from "../../process-identity.js";
 import { encodeRecord, type HeldAttempt, type ProgramIdentity } from "../journal/records.js";
+import { boundTo } from "../place/bound-place.js";
 import { LaunchError, type Place, type StartedProgram } from "../place/place.js";
 import { createLogTailer, readLogTail, type LogTailer } from "../telemetry/log-tailer.js";
 import { createPublisher } from "../telemetry/publisher.js";
@@ -176,7 +177,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     tidy = () => role.tidy?.();
     const redactor = createRedactor(role.secrets);
     const context: RoleContext = {
-      directory, place, redactor, signal: preparing.signal,
+      directory, place: place === host.home ? place : boundTo(place, preparing.signal), redactor, signal: preparing.signal,
       environmentWith: (stage) => programEnvironment({
         inherited: place.variables, stage, assignment, directory, previousOutput: previousOutputDirectory(host.attemptsRoot, assignment), hostHasGpus: place.gpus.hostHasGpus(),
       }),
@@ -231,7 +232,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
         const identity = program as ProgramIdentity | null;
         await host.journal.append([
           ...(identity === null ? [] : [{ vital: true, line: () => encodeRecord("program", JSON.stringify({ attemptId, program: identity })), written: () => { held.program = identity; } }]),
-          ...host.spool.entries([{ ...of, type: "started", at: Date.now(), command: plan.argv.map((word) => redactor.redact(word)) }]),
+          ...host.spool.entries([{ ...of, type: "started", at: Date.now(), command: plan.argv.map((word) => redactor.redact(place.there(word))) }]),
         ]); // P1
       }
       if (!(await follow(phase, role, { ...context, directory }, gone)) || disowned) return;

@@ -99,7 +99,8 @@ async function placeOf(file: string, field: string, host: AttemptHost, options: 
   const { place } = options;
   const candidates = isAbsolute(file) ? [file] : host.dataDirectories.map((folder) => resolve(folder, file));
   const here = candidates.find((candidate) => statSync(candidate, { throwIfNoEntry: false })?.isFile() === true);
-  if (place === host.home) {
+  const isHere = host.place === host.home;
+  if (isHere) {
     if (here !== undefined) return { here, there: here };
   } else {
     const real = here === undefined ? null : realpathSync(here);
@@ -110,7 +111,7 @@ async function placeOf(file: string, field: string, host: AttemptHost, options: 
     if (below(host.dataDirectories)) return brought(real!, options);
   }
   const folders = `its data directories (${host.dataDirectories.join(", ") || "none are configured"})`;
-  throw new NeverStarted(failed("FILE_NOT_FOUND", `${field}: there is no file ${file} on ${place.name}${isAbsolute(file) && place === host.home ? "" : place === host.home ? ` in ${folders}` : `, nor in the data directories of its agent (${host.dataDirectories.join(", ") || "none are configured"})`}.`,
+  throw new NeverStarted(failed("FILE_NOT_FOUND", `${field}: there is no file ${file} on ${place.name}${isAbsolute(file) && isHere ? "" : isHere ? ` in ${folders}` : `, nor in the data directories of its agent (${host.dataDirectories.join(", ") || "none are configured"})`}.`,
     "Files of an earlier stage are only on the host that ran it: run both on one host (resources.labels), on a shared file system, or name a registered data set (dataset:<name>)."));
 }
 

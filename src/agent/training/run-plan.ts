@@ -48,7 +48,7 @@ export interface RunPlan {
 export async function planRun(params: TrainParams, held: HeldAttempt, stageVariables: Readonly<Record<string, string>>, host: AttemptHost, context: RoleContext): Promise<RunPlan> {
   const { assignment } = held;
   const { directory, place, say, signal } = context;
-  const isHere = place === host.home;
+  const isHere = host.place === host.home;
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const environment = context.environmentWith(stageVariables);
   if (!isHere && assignment.members.length > 1) throw new NeverStarted(failed("INVALID_INPUT", "A training over several nodes needs agents that run on their hosts; this agent acts for one over SSH.", "Set resources.nodes to 1, or install agents on the hosts."));

@@ -6,7 +6,9 @@ import { readProcessTable } from "../../../src/agent/place/process-table.js";
 import { newId } from "../../../src/domain/ids.js";
 import type { Assignment } from "../../../src/protocol/messages.js";
 import { SCENARIO_VARIABLE } from "../../../src/simulation/stand-in.js";
-import { assign, commandAssignment, stop, type Peer } from "../../support/control-plane-peer.js";
+import { agentDirectory, startAgentProcess } from "../../support/agents.js";
+import { assign, commandAssignment, startPeer, stop, type Peer } from "../../support/control-plane-peer.js";
+import type { SshHostOfTest } from "../../support/ssh-agent-entry.js";
 import { sshdForTest, startSshAgentWorld, type SshAgentWorld } from "../../support/ssh-agents.js";
 import { sshdIsHere } from "../../support/sshd.js";
 import { verlPython } from "../../support/verl-python.js";
@@ -118,6 +120,53 @@ describe.skipIf(!sshdIsHere)("a training on an SSH host", { timeout: 240_000 }, 
     expect(readFileSync(join(directory, "attempts", train.pipelineId, train.stage, "1", "stdout"), "utf8")).toBe(stdout);
   });
 
+  test("an agent that is killed, twice, is followed by one that goes on: every point once, one run", async () => {
+    const sshd = await sshdForTest();
+    const folder = trainingFolder();
+    const { model } = await trainingInputs(folder);
+    const peer = await startPeer();
+    onTestFinished(() => peer.stop());
+    const directory = agentDirectory();
+    const host: SshHostOfTest = { access: sshd.access(), workingDirectory: join(sshd.folder, "work") };
+    const start = async () => {
+      const agent = startAgentProcess(peer.url, directory, { TRAINYARD_AGENT_PYTHON: verlPython(sshd.folder), TRAINYARD_DATA_DIRS: folder, SSH_HOST: JSON.stringify(host) }, "ssh-agent-entry.ts");
+      await agent.started;
+      return agent;
+    };
+    const train = trainAssignment(scenario({ algorithm: "sft", model, trainFiles: "sft.parquet", batchSize: 16, saveEvery: 2, epochs: 2, export: "none" }, { stepMs: 1_000 }));
+    let agent = await start();
+    peer.order(assign(train));
+    for (const step of [2, 5]) {
+      await peer.until(() => stepsOf(peer, train, "train/loss").includes(step), `step ${step}`, PATIENCE_MS);
+      await agent.kill("SIGKILL");
+      agent = await start();
+    }
+    const { outcome } = await peer.report("ended", train.attemptId, PATIENCE_MS);
+    expect(outcome, peer.logOf(train.attemptId).slice(-2_000)).toMatchObject({ kind: "COMPLETED", outputs: { steps: 8 } });
+    expect(stepsOf(peer, train, "train/loss")).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(repeated(peer, train)).toEqual([]);
+    expect(checkpointsOf(peer, train).map(({ step }) => step)).toEqual([2, 4, 6, 8]);
+    expect(peer.logOf(train.attemptId).split("SIMULATED RUN").length - 1).toBe(1);
+  });
+
+  test("what a preprocess stage made at home is brought to the training there", async () => {
+    const world = await startWorld();
+    const { peer, folder } = world;
+    writeFileSync(join(folder, "raw.jsonl"), Array.from({ length: 64 }, (_, index) => JSON.stringify({ question: `What is ${index}?`, answer: `It is ${index}.` })).join("\n"));
+    const prepare: Assignment = { ...trainAssignment({ input: "raw.jsonl", task: "sft", columns: { prompt: "question", answer: "answer" } }), kind: "preprocess", stage: "prepare" };
+    peer.order(assign(prepare));
+    const { trainFile } = (await completed(world, prepare)) as { trainFile: string };
+    expect(trainFile.startsWith(join(world.directory, "attempts"))).toBe(true);
+    const train: Assignment = { ...trainAssignment(scenario({ ...world.sft, trainFiles: trainFile, epochs: 1, export: "none" })), pipelineId: prepare.pipelineId };
+    peer.order(assign(train));
+    expect(await completed(world, train)).toMatchObject({ steps: 4 });
+    const [brought] = filled(join(world.there, "store")).filter((path) => path.endsWith(".parquet"));
+    expect(readFileSync(brought!)).toEqual(readFileSync(trainFile));
+    const [command] = peer.reports.flatMap((report) => (report.type === "started" && report.attemptId === train.attemptId ? [report.command?.join(" ") ?? ""] : []));
+    expect(command).toContain(brought);
+    expect(command).not.toContain(world.directory); // as it was started there
+  });
+
   test("an agent that comes back takes the run over; a retry goes on from the last complete checkpoint there", async () => {
     const world = await startWorld();
     const { peer } = world;
@@ -152,6 +201,25 @@ describe.skipIf(!sshdIsHere)("a training on an SSH host", { timeout: 240_000 }, 
       }
     });
     expect(left).toEqual([]);
+  });
+
+  test("a training that is stopped while its host is away ends at once, and none was started", async () => {
+    const world = await startWorld();
+    const { peer, sshd, attemptThere } = world;
+    const before = commandAssignment(["true"]);
+    peer.order(assign(before));
+    await completed(world, before);
+    await sshd.kill();
+    const train = trainAssignment(world.sft);
+    peer.order(assign(train));
+    await peer.until(() => existsSync(join(world.directory, "attempts", train.pipelineId, train.stage, "1")), "the attempt to begin", PATIENCE_MS);
+    peer.order(stop(train));
+    expect((await peer.report("ended", train.attemptId, 20_000)).outcome).toEqual({ kind: "STOPPED" });
+    await sshd.start();
+    const after = commandAssignment(["true"]);
+    peer.order(assign(after));
+    await completed(world, after);
+    expect(existsSync(join(attemptThere(train), "launch.json"))).toBe(false);
   });
 
   test("RL brings its reward function there, and its drawn answers here; its dumps and temporary folder do not stay", async () => {
