@@ -70,6 +70,10 @@ export function buildProgram({ surroundings, version, onBegin, onEnd }: ProgramO
     .addOption(new Option("--on-stop <mode>", "at SIGTERM or Ctrl-C: leave programs running and take them over at the next start, wait for them, or stop them").choices(["detach", "drain", "now"]).default("detach"))
     .addOption(new Option("--supervised").hideHelp())
     .action(runs(() => import("./commands/agent.js")));
+  add(program, "ssh-agents", "Act for all SSH hosts in the foreground: one agent for each, over SSH (up runs it by itself)")
+    .addOption(new Option("--on-stop <mode>", "at SIGTERM or Ctrl-C: leave programs running and take them over at the next start, wait for them, or stop them").choices(["detach", "drain", "now"]).default("detach"))
+    .addOption(new Option("--supervised").hideHelp())
+    .action(runs(() => import("./commands/ssh-agents.js")));
   add(program, "migrate", "Bring the database to this version's schema")
     .option("--check", "change nothing; exit with 1 when something is to be done")
     .action(runs(() => import("./commands/migrate.js")));

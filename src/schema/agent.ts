@@ -80,6 +80,10 @@ Agent.implement({
     }),
     gpus: t.field({ type: [Gpu], resolve: (row) => row.gpus.map((gpu) => ({ ...gpu, agentId: row.id })) }),
     versions: t.expose("versions", { type: "JSON", description: "Versions found on its host: agent, node, python, torch, verl, cuda; null where there is none." }),
+    problem: t.string({
+      nullable: true, description: "What stands in the way of programs on its host, in words; null when nothing does. It runs nothing new meanwhile and goes on with what it has as soon as it can.",
+      resolve: (row) => (row.versions as Readonly<Record<string, string | null>>)["problem"] ?? null,
+    }),
     runMode: t.field({ type: RunMode, resolve: (row) => row.run_mode }),
     draining: t.boolean({ resolve: (agent) => agent.draining || agent.stopping, description: "Takes no new work, by an operator's order or because it is stopping." }),
     running: t.field({ type: [Attempt], description: "Attempts it holds now.", resolve: async (row, _args, { loaders }) => [...(await loaders.runningOn.load(row.id))] }),

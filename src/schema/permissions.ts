@@ -67,7 +67,7 @@ export const PERMISSIONS: Readonly<Record<string, Partial<Record<NeededRole, str
   DatasetLengthShift: { viewer: "kind name from to" },
   DatasetCategoryShift: { viewer: "column from to distance" },
   DatasetDiffRow: { viewer: "row value" },
-  Agent: { viewer: "id name status labels queues pools gpus versions runMode draining running lastHeartbeatAt" },
+  Agent: { viewer: "id name status labels queues pools gpus versions problem runMode draining running lastHeartbeatAt" },
   SshHost: {
     viewer: "id name host port username credential jump workingDirectory pythonEnvironment commandPrefix environmentNames hostKeyFingerprint keyAlarm servedBy agent deployment createdBy createdAt",
   },

@@ -88,7 +88,7 @@ export async function startUp(options: UpGiven = {}): Promise<Up> {
 
 /** Every process of a data directory: `up` or `demo`, its children, the stores, and programs of stages. */
 export function processesOf(dataDir: string): number[] {
-  const ours = commandLines().filter(([, args]) => /(trainyard\.mjs (up|demo|server)|dist\/cli\/main\.js (server|agent)) /.test(args) && `${args} `.includes(` ${dataDir} `)).map(([pid]) => pid);
+  const ours = commandLines().filter(([, args]) => /(trainyard\.mjs (up|demo|server)|dist\/cli\/main\.js (server|agent|ssh-agents)) /.test(args) && `${args} `.includes(` ${dataDir} `)).map(([pid]) => pid);
   return [...new Set([...ours, ...processesBelow(dataDir)])].filter((pid) => identifyProcess(pid) !== null);
 }
 

@@ -56,7 +56,7 @@ const services = Object.entries(compose.services);
 describe("docker-compose.yml", () => {
   test("has the parts of a production of one host, and no version key", () => {
     expect(compose.version).toBeUndefined();
-    expect(Object.keys(compose.services)).toEqual(["postgres", "redis", "migrate", "control-plane", "agent-token", "agent", "gpu-agent"]);
+    expect(Object.keys(compose.services)).toEqual(["postgres", "redis", "migrate", "control-plane", "agent-token", "agent", "ssh-agents", "gpu-agent"]);
     expect(services.filter(([, service]) => service.profiles !== undefined).map(([name]) => name)).toEqual(["gpu-agent"]);
   });
 
@@ -101,6 +101,9 @@ describe("docker-compose.yml", () => {
       expect(() => readConfig(schema, environment), name).not.toThrow();
       expect(Object.keys(environment).filter((key) => !(key in schema.shape)), name).toEqual([]);
     }
+    const both = compose.services["ssh-agents"]!.environment!; // it reads the database as the control plane does, and reports as agents do
+    for (const schema of [serverConfigSchema, agentConfigSchema]) expect(() => readConfig(schema, both)).not.toThrow();
+    expect(Object.keys(both).filter((key) => !(key in serverConfigSchema.shape) && !(key in agentConfigSchema.shape))).toEqual([]);
   });
 
   const plugin = spawnSync("docker", ["compose", "version"]).status === 0;

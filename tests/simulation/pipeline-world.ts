@@ -32,6 +32,9 @@ export interface PipelineWorld {
   /** Where the server answers, and a token of an admin. */
   readonly url: string;
   readonly admin: string;
+  readonly databaseUrl: string;
+  /** Token of agents, of any name. */
+  readonly agentToken: string;
   ask<T>(query: string, variables?: Record<string, unknown>): Promise<T>;
   /** Submits and answers the id; throws Error with the problems. */
   submit(stages: readonly Record<string, unknown>[]): Promise<string>;
@@ -83,6 +86,7 @@ export async function startPipelineWorld(options: { readonly settings?: Record<s
     return seen!;
   };
   return {
+    databaseUrl: testDatabase.url, agentToken: agent,
     database, agentDirectory: directory, url: base, admin, ask, stage, until,
     async submit(stages) {
       const { submitPipeline } = await ask<{ submitPipeline: { pipeline?: { id: string }; problems?: { code: string; path: string; message: string }[]; message?: string } }>(

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { pino } from "pino";
 import { startAgent, type Agent } from "../../src/agent/daemon.js";
-import { createSshPlace, type SshPlaceOptions } from "../../src/agent/place/ssh-place.js";
+import { createSshPlace, type SshPlace, type SshPlaceOptions } from "../../src/agent/place/ssh-place.js";
 import type { HostAccess } from "../../src/hosts/host-access.js";
 import type { SshError } from "../../src/hosts/ssh-error.js";
 import { agentConfig, agentDirectory } from "./agents.js";
@@ -15,6 +15,8 @@ export interface SshAgentWorld {
   readonly peer: Peer;
   readonly sshd: OwnSshd;
   readonly agent: Agent;
+  /** Of the agent that runs now. */
+  place(): SshPlace;
   /** Of the agent, here. */
   readonly directory: string;
   /** Working directory on the "host", which is this machine. */
@@ -48,9 +50,10 @@ export async function startSshAgentWorld(options: SshAgentOptions = {}): Promise
   const directory = agentDirectory();
   const there = join(sshd.folder, "work");
   const alarms: SshError[] = [];
+  let place: SshPlace;
   const start = (): Promise<Agent> => startAgent({
     config: agentConfig(peer.url, directory, options.settings), log: pino({ level: process.env["TEST_LOG"] ?? "silent" }), environment: {},
-    openPlace: ({ directory: of, attemptsRoot, ours }) => ({ ...createSshPlace({
+    openPlace: ({ directory: of, attemptsRoot, ours }) => (place = { ...createSshPlace({
       name: "gpu1", access: async () => options.access?.(sshd) ?? sshd.access(), workingDirectory: there, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
       nvidiaSmi: "/nonexistent/nvidia-smi", directory: of, attemptsRoot, ours, alarmed: (error) => alarms.push(error), ...options.place,
     }), ...(options.cpus === undefined ? {} : { cpus: () => options.cpus! }) }),
@@ -58,7 +61,7 @@ export async function startSshAgentWorld(options: SshAgentOptions = {}): Promise
   let agent = await start();
   onTestFinished(() => agent.stop("now"));
   return {
-    peer, sshd, directory, there, alarms,
+    peer, sshd, directory, there, alarms, place: () => place,
     get agent() { return agent; },
     attemptThere: ({ pipelineId, stage, fence }) => join(there, "attempts", pipelineId, stage, String(fence)),
     async restart() {

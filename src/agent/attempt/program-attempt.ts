@@ -4,6 +4,7 @@
 //   P2. `ended` is recorded after everything the program wrote.
 //   P3. What the program leaves running is ended before the attempt is: the next one may get its GPU.
 //   P4. Who belongs to the program is looked at now and then while it runs: a child that rewrote its environment and lost its parents is known by then.
+//   P5. A place that is barred is waited for like one that is away, until the attempt is to stop: then it ends without its processes, which nobody can reach, and the log of the agent says so.
 
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -54,6 +55,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   const leaving = new Promise<"left">((done) => { leaveNow = () => { left = true; done("left"); }; });
   const preparing = new AbortController();
   let ending: Promise<void> | null = null;
+  let forsaken: Promise<void> = Promise.resolve();
 
   const of = { attemptId, fence } as const;
   /** What the place answers; it may be out of reach for long. Rejects when this agent leaves the attempt, and with `unlessStopped` when it is to stop. */
@@ -74,7 +76,18 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     stopping ??= request;
     preparing.abort();
     endProgram(request.graceMs);
+    forsake();
   };
+  /** P5. */
+  const forsake = (): void => {
+    const why = place.barred();
+    if (stopping === null || why === null || left) return;
+    log.error({ place: place.name }, `the attempt is ended without its processes, which may live: ${why}`);
+    publisher.abandon();
+    leaveNow();
+    forsaken = disowned ? Promise.resolve() : report(stopping.outcome);
+  };
+  const unlisten = place.onChange(forsake);
   /** Starts the program. */
   const start = async (plan: ProgramPlan, role: ProgramRole, directory: AttemptDirectory, context: RoleContext): Promise<StartedProgram> => {
     if (stopping !== null) throw new NeverStarted((stopping as StopRequest).outcome);
@@ -244,6 +257,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   const report = (outcome: Outcome): Promise<void> => host.spool.append([{ ...of, type: "ended", at: Date.now(), outcome }]);
 
   const done = run().finally(() => {
+    unlisten();
     if (!left) tidy();
   }).catch(async (error: unknown) => {
     if (left || disowned) return;
@@ -251,7 +265,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     if (error instanceof NeverStarted) return report(error.outcome);
     log.error({ err: error }, "the attempt failed inside the agent");
     return report(failed("INTERNAL", `The agent failed: ${(error as Error).message}`.slice(0, 2_000), "This is a fault of the agent; its log says more."));
-  }).catch((error: unknown) => host.fatal(error as Error));
+  }).then(() => forsaken).catch((error: unknown) => host.fatal(error as Error));
 
   return {
     done,

@@ -43,6 +43,7 @@ export function createLocalPlace(options: LocalPlaceOptions): Place {
     gpus: createGpuKeeper(askNvidiaSmi(options.nvidiaSmi), options.ours),
     cpus: () => options.cpus,
     trouble: () => null,
+    barred: () => null,
     onChange: () => () => undefined,
     mayHaveBegun: hasLaunched,
     async state(directory) {

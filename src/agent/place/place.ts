@@ -126,7 +126,9 @@ export interface Place {
   cpus(): number;
   /** What stands in the way of programs there, in words; null when nothing does. What may pass within seconds is not told. */
   trouble(): string | null;
-  /** Calls back when `cpus` or `trouble` say something else. Returns how to end that. */
+  /** Why nobody connects to the place any more until a person has decided (its host key has changed), in words; null otherwise. Programs there may live, and cannot be ended. */
+  barred(): string | null;
+  /** Calls back when `cpus`, `trouble` or `barred` say something else. Returns how to end that. */
   onChange(listener: () => void): () => void;
 
   // ── programs ──

@@ -78,6 +78,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
   const said = new Map<string, string>();
   let facts = readFacts(factsFile);
   let isUp = false;
+  let barred: string | null = null;
   let told: string | null = facts === null ? UNKNOWN : null;
   let telling: NodeJS.Timeout | null = null;
   const tell = (trouble: string | null): void => {
@@ -92,6 +93,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     name, access: options.access, directory: options.workingDirectory, pythonEnvironment: options.pythonEnvironment, alarmed: options.alarmed,
     changed(trouble) {
       isUp = trouble === null;
+      if (trouble instanceof SshError && trouble.code === "SSH_HOST_KEY_CHANGED") barred = trouble.message;
       if (trouble === null || !(trouble instanceof SshError) || !trouble.retryable) return tell(trouble === null ? null : wordsOf(trouble));
       if (told !== null) return tell(wordsOf(trouble));
       telling ??= setTimeout(() => tell(wordsOf(link.trouble() ?? trouble)), TROUBLE_AFTER_MS).unref();
@@ -258,6 +260,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     },
     cpus: () => facts?.cpus ?? 1,
     trouble: () => told,
+    barred: () => barred,
     onChange(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -8,6 +8,8 @@ export interface AgentAnswer {
   readonly status: string;
   readonly draining: boolean;
   readonly runMode: string;
+  /** What stands in the way of programs there. */
+  readonly problem: string | null;
   readonly labels: Readonly<Record<string, unknown>>;
   readonly versions: Readonly<Record<string, string | null>>;
   readonly queues: readonly { readonly name: string; readonly concurrency: number; readonly running: number }[];
@@ -16,7 +18,7 @@ export interface AgentAnswer {
   readonly lastHeartbeatAt: string | null;
 }
 
-export const AGENT_FIELDS = `id name status draining runMode labels versions lastHeartbeatAt
+export const AGENT_FIELDS = `id name status draining runMode problem labels versions lastHeartbeatAt
   queues { name concurrency running }
   gpus { index model memoryTotalMiB memoryUsedMiB utilizationPercent heldBy { id } }
   running { id number status startedAt stage { name pipeline { id name } } }`;

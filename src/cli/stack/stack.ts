@@ -1,11 +1,13 @@
-// Everything of one data directory: the stores, the control plane and one agent, each kept running, on the loopback interface only.
+// Everything of one data directory: the stores, the control plane, one agent, and the agents for SSH hosts when there are any; each kept running, on the loopback interface only.
 //   U1. One `up` per directory (up.lock); a second one is refused by name. One that is stopping is waited for.
 //   U2. Whatever the last one left is adopted (stores, programs) or ended (control plane, agent) before ours start.
-//   U3. Order of the end: agent, control plane, Redis, PostgreSQL; nobody loses what it writes to.
+//   U3. Order of the end: agents, control plane, Redis, PostgreSQL; nobody loses what it writes to.
 //   U4. Ready means: GraphQL answers, the token works, and the agent has had AGENT_PATIENCE_MS to report in.
+//   U5. The agents for SSH hosts are one process more. It is started when the first host has been added, and nobody waits for it.
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { openDatabase } from "../../db/database.js";
 import { migrate } from "../../db/migrator.js";
 import { packagePath } from "../../package-root.js";
 import { acquireDirectoryLock, type DirectoryLock } from "../../directory-lock.js";
@@ -28,6 +30,8 @@ const STOPPING_PATIENCE_MS = 60_000;
 const NOTICING_MS = 1_000;
 /** A port of ours may still be held by a child of the last start. */
 const PORT_PATIENCE_MS = 3_000;
+/** Interval of looking whether there is an SSH host, in milliseconds. */
+const HOST_LOOK_MS = 3_000;
 /** Longest orderly end of each, in milliseconds. Programs that are stopped get their own grace period within the agent's. */
 const AGENT_STOP_MS: Readonly<Record<StopMode, number>> = { detach: 10_000, drain: 24 * 3_600_000, now: 60_000 };
 const SERVER_STOP_MS = 15_000;
@@ -105,6 +109,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       undo.push(() => agent.stop(agentMode, AGENT_STOP_MS[agentMode]));
     }
 
+    undo.push(whenAnyHost(stores, () => { // U5
+      const sshAgents = child("SSH agents", ["ssh-agents"], () => sshAgentsEnvironment(options, stores, dataDir, url));
+      children.push(sshAgents);
+      undo.push(() => sshAgents.stop(agentMode, AGENT_STOP_MS[agentMode]));
+    }));
+
     const wsUrl = url.replace(/^http/, "ws");
     writeServerNote(dataDir, { url, wsUrl, pid: process.pid });
     const agentIsUp = agent === null || (await within(AGENT_PATIENCE_MS, agent.ready())); // U4
@@ -180,6 +190,35 @@ function agentEnvironment({ environment, dataDirs }: StackOptions, dataDir: stri
     TRAINYARD_AGENT_TOKEN_FILE: tokenFile(dataDir, "agent"),
     TRAINYARD_AGENT_DIR: agentDirectory(dataDir),
     TRAINYARD_DATA_DIRS: joinedDataDirs(dataDirs, dataDir),
+  };
+}
+
+/** They are agents that see the database and its key, as the control plane does. */
+function sshAgentsEnvironment(options: StackOptions, stores: Stores, dataDir: string, url: string): Record<string, string> {
+  return {
+    ...inherited(options.environment, ["REDIS_URL", "TRAINYARD_TOKEN", "TRAINYARD_AGENT_TOKEN"]),
+    DATABASE_URL: stores.databaseUrl(),
+    TRAINYARD_DATA_DIR: dataDir,
+    TRAINYARD_URL: new URL(url).origin,
+    TRAINYARD_AGENT_TOKEN_FILE: tokenFile(dataDir, "agent"),
+    TRAINYARD_DATA_DIRS: joinedDataDirs(options.dataDirs, dataDir),
+  };
+}
+
+/** Calls back once, when there is an SSH host. Returns how to end looking. */
+function whenAnyHost(stores: Stores, found: () => void): () => Promise<void> {
+  const ending = new AbortController();
+  const looking = (async () => {
+    while (!ending.signal.aborted) {
+      const database = openDatabase({ url: stores.databaseUrl(), size: 1, log: { warn: () => undefined } }); // a store may have moved to another port
+      const host = await database.db.selectFrom("ssh_hosts").select("id").where("served_by", "=", "ssh").limit(1).executeTakeFirst().catch(() => undefined).finally(() => database.close());
+      if (host !== undefined && !ending.signal.aborted) return found();
+      await delay(HOST_LOOK_MS, undefined, { signal: ending.signal, ref: false }).catch(() => undefined);
+    }
+  })();
+  return async () => {
+    ending.abort();
+    await looking;
   };
 }
 

@@ -1,11 +1,12 @@
 // What an agent for an SSH host lives through without losing or doubling anything: cuts, restarts of its own and of sshd, a host that reboots, a key that changes.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { identifyProcess } from "../../../src/process-identity.js";
 import { assign, commandAssignment, stop } from "../../support/control-plane-peer.js";
 import { ageJournal } from "../../support/agents.js";
-import { startSshAgentWorld } from "../../support/ssh-agents.js";
+import { sshdForTest, startSshAgentWorld } from "../../support/ssh-agents.js";
 import { sshdIsHere } from "../../support/sshd.js";
 
 const PATIENCE_MS = 60_000;
@@ -27,6 +28,31 @@ const linesOf = (outcome: object) => Number((outcome as { outputs?: { lines?: nu
 const steps = (lines: number) => Array.from({ length: lines }, (_, i) => i + 1);
 
 describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
+  test("cut at random again and again, through whole runs: no point, no byte of the log is lost or told twice, and nothing is started twice", async () => {
+    const { peer, sshd, place, attemptThere } = await startSshAgentWorld();
+    const CUTS = 50, RUNS = 5;
+    let cuts = 0;
+    for (let run = 1; run <= RUNS; run++) {
+      const assignment = counting();
+      const at = attemptThere(assignment);
+      peer.order(assign(assignment));
+      const isOver = () => peer.reports.some((report) => report.type === "ended" && report.attemptId === assignment.attemptId);
+      while (!isOver()) {
+        await Promise.race([place().link.helper(), delay(2_000)]); // cut while it connects it would only wait longer and longer
+        await delay(Math.random() * 300); // chance: the moment of the cut
+        if (cuts < (CUTS * run) / RUNS && sshd.cutSessions() > 0) cuts++;
+        if (cuts >= (CUTS * run) / RUNS - 2 && existsSync(join(at, "work"))) writeFileSync(join(at, "work", "enough"), ""); // the last cuts fall on its end
+      }
+      const { outcome } = await peer.report("ended", assignment.attemptId);
+      const lines = linesOf(outcome);
+      expect(outcome).toEqual({ kind: "COMPLETED", outputs: { lines } });
+      expect(peer.logOf(assignment.attemptId)).toBe(wholeLog(lines));
+      expect(peer.pointsOf(assignment.attemptId).map(([, step]) => step)).toEqual(steps(lines));
+      expect(readFileSync(join(at, "work", "runs"), "utf8").trim().split("\n")).toHaveLength(1);
+    }
+    expect(cuts).toBeGreaterThanOrEqual(CUTS);
+  }, 400_000);
+
   test("a restart of the agent takes the program over and goes on at the byte; what ended meanwhile is known", async () => {
     const world = await startSshAgentWorld();
     const { peer, attemptThere } = world;
@@ -98,5 +124,29 @@ describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
     await sshd.start();
     await world.restart();
     expect((await peer.report("ended", assignment.attemptId, PATIENCE_MS)).outcome).toMatchObject({ kind: "FAILED", failure: { code: "HOST_REBOOTED", logTail: expect.arrayContaining(["line 3 é"]) as string[] } });
+  }, 120_000);
+
+test("after a changed host key nothing connects, the attempt waits and is still held, and one alarm is raised", async () => {
+    const sshd = await sshdForTest();
+    const { hostKey } = sshd;
+    const { peer, alarms, attemptThere } = await startSshAgentWorld({ sshd, access: (own) => own.access({ hostKey }) });
+    const assignment = counting();
+    peer.order(assign(assignment));
+    await peer.until(() => peer.logOf(assignment.attemptId).includes("line 3 é\n"), "three lines", PATIENCE_MS);
+    await sshd.kill();
+    sshd.changeHostKeys();
+    await sshd.start();
+    await peer.until(() => peer.renewals.some(({ host }) => host?.versions["problem"]?.startsWith("SSH_HOST_KEY_CHANGED") === true), "the alarm to be told", PATIENCE_MS);
+    expect(alarms.map(({ code }) => code)).toEqual(["SSH_HOST_KEY_CHANGED"]);
+    const accepted = () => (sshd.log().match(/Accepted publickey/g) ?? []).length;
+    const before = accepted();
+    const renewals = peer.renewals.length;
+    await peer.until(() => peer.renewals.length > renewals + 2, "renewals to go on", PATIENCE_MS);
+    expect(peer.renewals.at(-1)!.held).toEqual([{ attemptId: assignment.attemptId, fence: 1 }]);
+    expect(accepted()).toBe(before);
+    expect(peer.reports.some((report) => report.type === "ended")).toBe(false);
+    peer.order(stop(assignment)); // an operator who gives it up is not held up
+    expect((await peer.report("ended", assignment.attemptId, PATIENCE_MS)).outcome).toEqual({ kind: "STOPPED" });
+    process.kill(Number(readFileSync(join(attemptThere(assignment), "work", "runs"), "utf8")), "SIGKILL");
   }, 120_000);
 });

@@ -1,0 +1,94 @@
+// One process for all hosts of a database: a real control plane, twenty real sshds on ports of their own.
+import { createServer, type Server } from "node:net";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pino } from "pino";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { sealedSecrets } from "../../../src/access/sealed-secrets.js";
+import { createSshHosts, type NewSshHost, type SshHosts } from "../../../src/access/ssh-hosts.js";
+import { startSshAgents, type SshAgents } from "../../../src/cli/ssh-agents/ssh-agents.js";
+import { agentConfig, agentDirectory } from "../../support/agents.js";
+import { sshdForTest } from "../../support/ssh-agents.js";
+import { sshdIsHere, type OwnSshd } from "../../support/sshd.js";
+import { startPipelineWorld, type PipelineWorld } from "../../simulation/pipeline-world.js";
+
+const HOSTS = 20;
+const PATIENCE = { timeout: 120_000, interval: 250 };
+const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
+
+async function fleetWorld(): Promise<{ world: PipelineWorld; sshHosts: SshHosts; add(name: string, sshd: OwnSshd, changes?: Partial<NewSshHost>): Promise<string>; start(directory?: string): SshAgents }> {
+  const world = await startPipelineWorld();
+  const sshHosts = createSshHosts({ db: world.database.db, secrets: sealedSecrets({ value: undefined, file: join(agentDirectory(), "secret-key") }), agentSocket: undefined });
+  return {
+    world, sshHosts,
+    async add(name, sshd, changes = {}) {
+      const { id } = await sshHosts.add({
+        name, host: "127.0.0.1", port: sshd.port, username: sshd.access().username, privateKey: sshd.privateKey, privateKeyPath: null, passphrase: null, password: null, useSshAgent: false, jump: null,
+        workingDirectory: join(sshd.folder, "work"), pythonEnvironment: null, commandPrefix: [], environment: {}, hostKeyFingerprint: sshd.hostKey.fingerprint, ...changes,
+      }, "test", async () => undefined);
+      return id;
+    },
+    start(directory = agentDirectory()) {
+      const agents = startSshAgents({ databaseUrl: world.databaseUrl, sshHosts, config: agentConfig(new URL(world.url).origin, directory, { TRAINYARD_AGENT_TOKEN: world.agentToken, TRAINYARD_AGENT_LINK: "https" }), directory, environment: {}, log });
+      onTestFinished(() => agents.stop("now"));
+      return agents;
+    },
+  };
+}
+
+const stageOn = (host: string) => ({ name: "work", kind: "command", resources: { labels: { host } }, params: { run: ["python3", "-c", `import json,os; open(os.environ["TRAINYARD_OUTPUTS_FILE"],"w").write(json.dumps({"out": os.environ["TRAINYARD_OUTPUT_DIR"]}))`] } });
+
+describe.skipIf(!sshdIsHere)("the agents of SSH hosts", () => {
+  test("twenty hosts at once, each with a stage of its own; a second process waits and takes over; a host that goes is left alone", async () => {
+    const { world, sshHosts, add, start } = await fleetWorld();
+    const sshds = await Promise.all(Array.from({ length: HOSTS }, () => sshdForTest({ hostKeys: ["ed25519"] })));
+    const names = sshds.map((_, i) => `gpu${i + 1}`);
+    for (const [i, sshd] of sshds.entries()) await add(names[i]!, sshd);
+    const directory = agentDirectory();
+    const first = start(directory);
+    await expect.poll(() => first.hosts().length, PATIENCE).toBe(HOSTS);
+    const second = start();
+    const ids = await Promise.all(names.map((name) => world.submit([stageOn(name)])));
+    for (const [i, id] of ids.entries()) {
+      const stage = await world.ended(id, 120_000);
+      expect({ status: stage.status, out: stage.outputs?.["out"] }, names[i]).toEqual({ status: "COMPLETED", out: join(sshds[i]!.folder, "work", "attempts", id, "work", "1", "output") });
+    }
+    expect(second.hosts()).toEqual([]);
+    await sshHosts.remove((await sshHosts.list()).find(({ name }) => name === "gpu20")!.id, async () => undefined);
+    await expect.poll(() => first.hosts().length, PATIENCE).toBe(HOSTS - 1);
+    await first.stop("detach");
+    await expect.poll(() => second.hosts().length, PATIENCE).toBe(HOSTS - 1);
+  }, 400_000);
+
+  test("what is wrong with a host is told by its agent, with its cause; nothing of ours is left there", async () => {
+    const { world, add, start } = await fleetWorld();
+    const sshd = await sshdForTest();
+    const silent = await hangingServer();
+    writeFileSync(join(sshd.folder, "plain"), "");
+    mkdirSync(join(sshd.folder, "empty"));
+    await add("no-directory", sshd, { workingDirectory: join(sshd.folder, "plain", "work") });
+    await add("no-python", sshd, { pythonEnvironment: join(sshd.folder, "empty") });
+    for (const name of ["no-login", "unreachable", "hanging", "other-key"]) await add(name, sshd, { workingDirectory: join(sshd.folder, name) });
+    const set = (name: string, values: object) => world.database.db.updateTable("ssh_hosts").set(values).where("name", "=", name).execute();
+    await set("no-login", { username: "nobody-at-all" });
+    await set("unreachable", { port: 1 });
+    await set("hanging", { port: silent });
+    await set("other-key", { host_key_fingerprint: `SHA256:${"A".repeat(43)}` });
+    const agents = start();
+    const problems = async () => Object.fromEntries((await world.ask<{ agents: { name: string; problem: string | null }[] }>("{ agents { name problem } }")).agents.map(({ name, problem }) => [name, problem?.split(":")[0]]));
+    await expect.poll(problems, PATIENCE).toEqual({
+      "no-directory": "SSH_DIRECTORY_REFUSED", "no-python": "SSH_PYTHON_MISSING", "no-login": "SSH_AUTH_REFUSED", unreachable: "SSH_UNREACHABLE", hanging: "SSH_NOT_ANSWERING", "other-key": "SSH_HOST_KEY_CHANGED",
+    });
+    await expect.poll(() => world.database.db.selectFrom("ssh_hosts").select("name").where("alarm_at", "is not", null).execute(), PATIENCE).toEqual([{ name: "other-key" }]);
+    await agents.stop("detach");
+    await expect.poll(() => sshd.sessions(), PATIENCE).toBe(0);
+  }, 300_000);
+});
+
+/** Takes connections and says nothing. */
+async function hangingServer(): Promise<number> {
+  const server: Server = createServer((socket) => void socket.on("error", () => undefined));
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  onTestFinished(() => void server.close());
+  return (server.address() as { port: number }).port;
+}
