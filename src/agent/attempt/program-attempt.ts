@@ -188,7 +188,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     let resumed = held.program !== null || (await begun(directory));
     const role = makeRole(host, held, resumed);
     tidy = () => role.tidy?.();
-    const redactor = createRedactor(role.secrets);
+    const redactor = createRedactor([...role.secrets, ...place.secrets]);
     const context: RoleContext = {
       directory, place: place === host.home ? place : boundTo(place, preparing.signal), redactor, signal: preparing.signal,
       environmentWith: (stage) => programEnvironment({

@@ -40,6 +40,7 @@ export function createLocalPlace(options: LocalPlaceOptions): Place {
   return {
     name: "this host",
     variables: inheritedVariables(options.environment, options.inherited),
+    secrets: [],
     gpus: createGpuKeeper(askNvidiaSmi(options.nvidiaSmi), options.ours),
     cpus: () => options.cpus,
     trouble: () => null,

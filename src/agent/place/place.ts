@@ -121,6 +121,8 @@ export interface Place {
   readonly name: string;
   /** The place's own variables that every program gets, beneath what its stage says. A host adds its own by name itself. */
   readonly variables: Readonly<Record<string, string>>;
+  /** Values of these that look like secrets by their names; they leave the agent nowhere. */
+  readonly secrets: readonly string[];
   readonly gpus: PlaceGpus;
   /** Processors that a trainer may count on, as far as is known. */
   cpus(): number;

@@ -32,7 +32,9 @@ const LOOK_MS = 250;
 const AGAIN_MS = 50;
 /** How long trouble that may pass is kept to itself, in milliseconds. */
 const TROUBLE_AFTER_MS = 5_000;
-/** As host facts, before the host was ever reached. */
+/** Names of a host's variables whose values are redacted. */
+const SECRET = /TOKEN|KEY|SECRET|PASS|CREDENTIAL/i;
+/** In place of trouble, before the host was ever reached. */
 const UNKNOWN = "It has not been reached yet.";
 
 export interface SshPlaceOptions {
@@ -250,6 +252,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
 
   return {
     name, link, variables: options.variables,
+    secrets: Object.entries(options.variables).flatMap(([variable, value]) => (SECRET.test(variable) ? [value] : [])),
     gpus: {
       ...gpus,
       async report() {
