@@ -12,9 +12,13 @@ import { commonBeginning, remoteDigest } from "./digests.js";
 import type { RemoteHelper, RemoteStat } from "./remote-helper.js";
 import { withRemoteFile } from "./sftp-files.js";
 import { SshError } from "./ssh-error.js";
+import { threadDigest } from "./thread-digest.js";
 import type { TransferLines } from "./transfer-lines.js";
 
+/** The digests follow what has come by steps of this length, in bytes. */
 const CHASE = 32 * 1024 * 1024;
+/** What is still to come from here on is worth a thread of its own for its digest, in bytes. */
+const LARGE = 64 * 1024 * 1024;
 /** The helper names so many entries of one folder at most. */
 const ENTRIES = 100_000;
 const DEPTH = 64;
@@ -124,29 +128,36 @@ async function sameAs(helper: RemoteHelper, { remote, local, signal, progress }:
   }
 }
 
-/** Fetches what is missing, in the order of the file, while the host hashes it. */
+/** Fetches what is missing while the host hashes it. Pieces are written as they come: waiting for each before the next one would cost a good part of the time; the comparison of T3 finds the holes of a cut. */
 async function receive(lines: TransferLines, helper: RemoteHelper, file: FileHandle, partial: string, { remote, signal, progress, came }: FetchJob, size: number): Promise<{ readonly sha256: string; readonly there: string | null }> {
   const begun = await onDisk(lines.name, partial, () => file.stat());
   const common = await commonBeginning(file, helper.store, remote, Math.min(begun.size, size), (bytes) => progress("checking", bytes), signal); // T3
   const { hash } = common;
+  const beside = size - common.bytes >= LARGE ? threadDigest(file.fd) : null;
   let arrived = common.bytes;
   const digest = remoteDigest(helper.store, remote, { begun: common.begun, progressed: (bytes) => { if (arrived === size) progress("verifying", bytes); }, signal });
   const chase: { running: Promise<unknown> | null } = { running: null };
   progress("fetching", arrived);
-  if (arrived < size) {
-    await withRemoteFile(lines, { path: remote, bytes: size - arrived, mode: "r", signal }, async (source) => {
-      for await (const { offset, bytes } of source.read(arrived, size)) {
-        await onDisk(lines.name, partial, () => writeAll(file, bytes, offset));
-        hash.update(bytes);
-        arrived = offset + bytes.length;
-        came(bytes.length);
-        progress("fetching", arrived);
-        if (chase.running === null && arrived - digest.at() >= CHASE) chase.running = digest.advance(arrived).catch(() => undefined).finally(() => { chase.running = null; });
-      }
-    });
+  try {
+    if (arrived < size) {
+      await withRemoteFile(lines, { path: remote, bytes: size - arrived, mode: "r", signal }, async (source) => {
+        for await (const { offset, bytes } of source.read(arrived, size, (piece, at) => onDisk(lines.name, partial, () => writeAll(file, piece, at)))) {
+          if (beside === null) hash.update(bytes);
+          arrived = offset + bytes.length;
+          came(bytes.length);
+          progress("fetching", arrived);
+          if (chase.running !== null || arrived - digest.at() < CHASE) continue;
+          beside?.advance(arrived);
+          chase.running = digest.advance(arrived).catch(() => undefined).finally(() => { chase.running = null; });
+        }
+      });
+    }
+    await chase.running;
+    const [sha256, there] = await Promise.all([beside === null ? hash.digest("hex") : onDisk(lines.name, partial, () => beside.end(size)), digest.advance(size, true)]);
+    return { sha256, there };
+  } finally {
+    await beside?.close();
   }
-  await chase.running;
-  return { sha256: hash.digest("hex"), there: await digest.advance(size, true) };
 }
 
 async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {

@@ -45,7 +45,7 @@ describe.skipIf(!sshdIsHere)("a folder that is fetched from a host", () => {
 
   test("goes on where it was after a cut in the middle; nothing half-written has its final name; once more fetches nothing", async () => {
     const world = await start();
-    const { there, bytes } = checkpoint(world, { "model.pt": 64 * MB, "optim.pt": 32 * MB });
+    const { there, bytes } = checkpoint(world, { "model.pt": 72 * MB, "optim.pt": 24 * MB });
     const { files, link } = world.open();
     await link.helper();
     const back = join(world.here, "back");
@@ -55,9 +55,9 @@ describe.skipIf(!sshdIsHere)("a folder that is fetched from a host", () => {
     const fetched = await files.fetchTree(there, back).finally(() => clearInterval(look));
     expect(world.line.cuts).toBe(1);
     for (const [name, content] of bytes) expect(readFileSync(join(back, name)).equals(content), name).toBe(true);
-    expect(world.line.down).toBeLessThan(96 * MB + 32 * MB); // of two files what was under way at the cut comes twice: 8 MiB, and what sockets hold
-    expect([...sizes].filter((entry) => !["model.pt " + 64 * MB, "optim.pt " + 32 * MB].includes(entry))).toEqual([]);
-    expect(fetched.files.every(({ fetchedBytes, sizeBytes }) => fetchedBytes <= sizeBytes)).toBe(true);
+    expect(world.line.down).toBeLessThan(96 * MB + 40 * MB); // of two files what was under way at the cut comes twice: up to 16 MiB each, and what sockets hold
+    expect([...sizes].filter((entry) => !["model.pt " + 72 * MB, "optim.pt " + 24 * MB].includes(entry))).toEqual([]);
+    expect(fetched.files.every(({ fetchedBytes, sizeBytes }) => fetchedBytes <= sizeBytes + 16 * MB)).toBe(true);
     const again = await files.fetchTree(there, back);
     expect(again.files.map(({ fetchedBytes }) => fetchedBytes)).toEqual([0, 0]);
     expect(again.files.map(({ sha256 }) => sha256)).toEqual(fetched.files.map(({ sha256 }) => sha256));
