@@ -1,7 +1,8 @@
 // A command stage of an agent that acts for an SSH host: a real sshd, real programs in a directory of their own, a real HTTP server.
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { newId } from "../../../src/domain/ids.js";
 import { identifyProcess } from "../../../src/process-identity.js";
 import { assign, commandAssignment, stop } from "../../support/control-plane-peer.js";
 import { startSshAgentWorld } from "../../support/ssh-agents.js";
@@ -47,6 +48,24 @@ open(e["TRAINYARD_OUTPUTS_FILE"], "w").write(json.dumps({"n": 20, "cwd": os.getc
     const assignment = commandAssignment(python(`import json,os; open(os.environ["TRAINYARD_OUTPUTS_FILE"],"w").write(json.dumps({"prefixed": os.environ.get("PREFIXED")}))`));
     world.peer.order(assign(assignment));
     expect((await world.peer.report("ended", assignment.attemptId, PATIENCE_MS)).outcome).toEqual({ kind: "COMPLETED", outputs: { prefixed: "yes" } });
+  });
+
+  test("a file that an earlier stage left beside the agent is sent before the program is told of it, and not sent again", async () => {
+    const { peer, directory, there } = await startSshAgentWorld();
+    const pipelineId = newId("pip");
+    const left = join(realpathSync(directory), "attempts", pipelineId, "prep", "1", "output");
+    mkdirSync(left, { recursive: true });
+    writeFileSync(join(left, "train.jsonl"), '{"q":1}\n');
+    const script = `import json,os,sys; open(os.environ["TRAINYARD_OUTPUTS_FILE"],"w").write(json.dumps({"path": sys.argv[1], "text": open(sys.argv[1].split("=")[1]).read(), "v": os.environ["FILE"]}))`;
+    for (const stage of ["first", "second"]) {
+      const assignment = commandAssignment(python(script, `--data=${join(left, "train.jsonl")}`), { pipelineId, stage, params: { env: { FILE: join(left, "train.jsonl") } } });
+      peer.order(assign(assignment));
+      const { outcome } = await peer.report("ended", assignment.attemptId, PATIENCE_MS);
+      const path = (outcome as { outputs?: { v?: string } }).outputs?.v ?? "";
+      expect(outcome).toEqual({ kind: "COMPLETED", outputs: { path: `--data=${path}`, text: '{"q":1}\n', v: path } });
+      expect(path.startsWith(join(there, "store"))).toBe(true);
+      expect(/sent .*train\.jsonl/.test(peer.logOf(assignment.attemptId))).toBe(stage === "first");
+    }
   });
 
   test("cancel leaves no process there, also of what left its session", async () => {
