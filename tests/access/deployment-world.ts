@@ -1,7 +1,9 @@
 // A control plane that carries orders for hosts out, a real sshd, and an installation of its own to deploy from, which tests may change.
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
+import { inject } from "vitest";
 import { packagePath } from "../../src/package-root.js";
 import { pollUntil } from "../../src/server/embedded/server-process.js";
 import type { HostDeploymentsOptions } from "../../src/access/host-deployments.js";
@@ -40,13 +42,24 @@ export interface DeploymentWorld {
   stop(): Promise<void>;
 }
 
+/** Who keeps agents running on this machine: a unit where systemd serves this user and lets it linger. */
+export function supervisionHere(): "SYSTEMD" | "SUPERVISED" {
+  const { username } = userInfo();
+  const runtime = process.env["XDG_RUNTIME_DIR"] ?? `/run/user/${process.getuid!()}`;
+  const asked = spawnSync("systemctl", ["--user", "show", "--property=Version"], { encoding: "utf8", env: { ...process.env, XDG_RUNTIME_DIR: runtime } });
+  const lingers = existsSync(`/var/lib/systemd/linger/${username}`) || spawnSync("loginctl", ["show-user", username, "--property=Linger"], { encoding: "utf8" }).stdout === "Linger=yes\n";
+  const here = asked.status === 0 && lingers ? "SYSTEMD" : "SUPERVISED";
+  if (here === "SUPERVISED") console.warn("NOT RUN: a deployed agent as a systemd user unit, because systemd does not serve this user here, or does not let it linger. A supervising process is tested instead.");
+  return here;
+}
+
 export async function startDeploymentWorld(options: Partial<HostDeploymentsOptions> = {}): Promise<DeploymentWorld> {
   await buildCommandLine();
   const root = mkdtempSync(join(tmpdir(), "ty-root-"));
   for (const path of ["package.json", "LICENSE", "dist", "src/verl/python", "src/verl/keys"]) cpSync(packagePath(path), join(root, path), { recursive: true });
   symlinkSync(packagePath("node_modules"), join(root, "node_modules"));
   const sshd = await startSshd();
-  const api = await startApi({ deployments: { packageRoot: root, ...options } });
+  const api = await startApi({ deployments: { packageRoot: root, archives: join(inject("runFolder"), "host-archives"), ...options } });
   const state = async (id: string): Promise<HostState> => (await api.data(`query Q($id: ID!) { node(id: $id) { ... on SshHost { id ${DEPLOYMENT} } } }`, { id })).node;
   const world: DeploymentWorld = {
     api, sshd, root, state,
@@ -67,7 +80,7 @@ export async function startDeploymentWorld(options: Partial<HostDeploymentsOptio
     },
     async ended(id) {
       let last = await state(id);
-      const over = await pollUntil(async () => !["DEPLOYING", "REMOVING"].includes((last = await state(id)).deployment?.state ?? ""), 240_000);
+      const over = await pollUntil(async () => !["DEPLOYING", "REMOVING"].includes((last = await state(id)).deployment?.state ?? ""), 400_000);
       if (!over) throw new Error(`the order did not end: ${JSON.stringify(last)}`);
       return last;
     },

@@ -51,7 +51,7 @@ describe.skipIf(!sshdIsHere)("host", { timeout: 60_000 }, () => {
     const deployed = await up.cli("host", "deploy", "own1", "--labels", "place=own");
     expect(deployed).toMatchObject({ code: 0, stderr: expect.stringMatching(/✓ look at the host[^]*✓ start the agent[^]*own1 has an agent of its own: trainyard [\d.]+, online/) });
     expect(await up.cli("agents", "show", "own1", "--json")).toMatchObject({ code: 0, stdout: expect.stringContaining('"place"') });
-    expect((await up.cli("host", "ls")).stdout).toMatch(/own1 .*ONLINE .*supervised/);
+    expect((await up.cli("host", "ls")).stdout).toMatch(/own1 .*ONLINE .*(supervised|systemd unit)/);
     expect(await up.cli("host", "rm", "own1", "--yes")).toMatchObject({ code: 1, stderr: expect.stringContaining("--remove") });
     expect(await up.cli("host", "deploy", "own1", "--remove")).toMatchObject({ code: 2, stderr: expect.stringContaining("--yes") });
     expect(await up.cli("host", "deploy", "own1", "--remove", "--yes")).toMatchObject({ code: 0, stderr: expect.stringContaining("is gone") });

@@ -5,6 +5,7 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -48,7 +49,8 @@ const PROGRAM = "dist/agent/deployed-agent.program.js";
 /** Packs the agent of the installation at `root`. `folder` keeps archives; one that is there already is used again. Throws AgentPackageError. */
 export async function packAgent({ root, folder }: { readonly root: string; readonly folder: string }): Promise<AgentPackage> {
   const files = filesOf(root);
-  const entries: TarEntry[] = [...files].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, source]) => ({ path: `package/${path}`, executable: (statSync(source).mode & 0o100) !== 0, content: readFileSync(source) }));
+  const entries: TarEntry[] = [];
+  for (const [path, source] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) entries.push({ path: `package/${path}`, executable: ((await stat(source)).mode & 0o100) !== 0, content: await readFile(source) });
   const manifest = Buffer.from(entries.map(({ path, executable, content }) => `${sha256(content)} ${executable ? "x" : "-"} ${path}\n`).join(""));
   const hash = sha256(manifest);
   const archive = await kept(folder, `agent-${hash}.tar.gz`, () => Readable.from(tarArchive([{ path: "manifest", executable: false, content: manifest }, ...entries])));
