@@ -64,6 +64,8 @@ export interface AgentOptions {
   readonly runner?: InProcessRunner;
   /** The agent's own environment: what programs inherit by name, and secrets. */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Attempt folders of other agents on this machine: what preprocess stages left there may be brought to the place. */
+  readonly neighbours?: () => readonly string[];
   /** Opens where programs run, when that is another machine; the daemon closes it. */
   readonly openPlace?: (around: PlaceAround) => ProgramPlace & { close(): void };
 }
@@ -184,7 +186,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   const place: ProgramPlace = remote ?? home;
   const host: AttemptHost = {
     journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, place, home, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, get cpus() { return place.cpus(); },
-    sharedRoot, ports, leasesTrusted: () => trust.trusted(), fatal,
+    neighbours: options.neighbours ?? (() => []), sharedRoot, ports, leasesTrusted: () => trust.trusted(), fatal,
   };
   const attempts = createAttempts(host, ledger, options.runner ?? null);
   const trust = leaseTrust(join(directory, "lease.json"), (silentMs) => {

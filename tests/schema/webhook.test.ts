@@ -98,7 +98,7 @@ test("an anomaly is told as it is found, with what was done about it", async () 
   const { attemptId, fence } = trainer.started.find((each) => each.pipelineId === pipelineId)!;
   await trainer.report({ type: "metrics", attemptId, fence, names: ["train/loss"], points: [1, 2, 3, 4, 5].map((step) => [0, step, Date.now(), step < 3 ? 2 : "NaN"]) });
   await receiver.count(1);
-  expect(receiver.told[0]!.json).toMatchObject({ event: "anomaly", pipeline: { id: pipelineId, name: "diverges" }, stage: { name: "train" }, details: { kind: "NON_FINITE", action: "NOTIFIED" } });
+  expect(receiver.told[0]!.json).toMatchObject({ event: "anomaly", simulated: true, pipeline: { id: pipelineId, name: "diverges" }, stage: { name: "train" }, details: { kind: "NON_FINITE", action: "NOTIFIED" } });
   await remove(webhook.id);
 });
 

@@ -33,6 +33,8 @@ export interface SshAgentOptions {
   readonly access?: (sshd: OwnSshd) => HostAccess;
   readonly place?: Partial<SshPlaceOptions>;
   readonly settings?: Record<string, string>;
+  /** Attempt folders of other agents here. */
+  readonly neighbours?: readonly string[];
   /** Processors that the host is said to have: trainers count on more than a test machine may have. */
   readonly cpus?: number;
 }
@@ -52,7 +54,7 @@ export async function startSshAgentWorld(options: SshAgentOptions = {}): Promise
   const alarms: SshError[] = [];
   let place: SshPlace;
   const start = (): Promise<Agent> => startAgent({
-    config: agentConfig(peer.url, directory, options.settings), log: pino({ level: process.env["TEST_LOG"] ?? "silent" }), environment: {},
+    config: agentConfig(peer.url, directory, options.settings), log: pino({ level: process.env["TEST_LOG"] ?? "silent" }), environment: {}, neighbours: () => options.neighbours ?? [],
     openPlace: ({ directory: of, attemptsRoot, ours }) => (place = { ...createSshPlace({
       name: "gpu1", access: async () => options.access?.(sshd) ?? sshd.access(), workingDirectory: there, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
       nvidiaSmi: "/nonexistent/nvidia-smi", directory: of, attemptsRoot, ours, alarmed: (error) => alarms.push(error), ...options.place,

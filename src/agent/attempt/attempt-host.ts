@@ -17,6 +17,8 @@ export interface AttemptHost {
   /** Absolute: data sets fetched from the control plane, and notes on what earlier preprocess attempts made. */
   readonly datasetsRoot: string;
   readonly registry: DatasetSource;
+  /** Absolute: attempt folders of other agents on this machine, whose results may be brought to the place. */
+  neighbours(): readonly string[];
   /** Where programs run (src/agent/place), and this machine, which may be the same. */
   readonly place: Place;
   readonly home: Place;

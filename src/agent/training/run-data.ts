@@ -1,6 +1,6 @@
 // The data files of a train stage: found where it runs, or brought there, and looked at as far as their ends tell (rows, columns) without reading the rows.
 //   D1. A path is the place's own when there is such a file there, and is used as it is. What lies here is brought only from the data directories and from what stages
-//       of this agent left: whoever writes a specification sends no other file of this machine elsewhere.
+//       of this machine's agents left: whoever writes a specification sends no other file of this machine elsewhere.
 
 import { realpathSync, statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
@@ -105,7 +105,7 @@ async function placeOf(file: string, field: string, host: AttemptHost, options: 
   } else {
     const real = here === undefined ? null : realpathSync(here);
     const below = (folders: readonly string[]) => real !== null && folders.some((folder) => isBelow(realOf(folder), real)); // D1
-    if (below([host.attemptsRoot])) return brought(real!, options);
+    if (below([host.attemptsRoot, ...host.neighbours()])) return brought(real!, options);
     const kind = isAbsolute(file) ? (await place.stat([file]))[0]?.kind : undefined;
     if (kind === "file" || kind === "link") return { here: null, there: file };
     if (below(host.dataDirectories)) return brought(real!, options);

@@ -8,6 +8,7 @@ import { openDatabase } from "../../db/database.js";
 import type { Cli } from "../cli.js";
 import { CliError, EXIT, type ExitCode } from "../exit-codes.js";
 import { startSshAgents } from "../ssh-agents/ssh-agents.js";
+import { agentDirectory } from "../stack/data-directory.js";
 import { stopOrder, tellParent, type StopMode } from "../stack/parent-link.js";
 
 export async function run(cli: Cli, _: readonly string[], options: { readonly onStop: StopMode; readonly supervised?: boolean }): Promise<ExitCode> {
@@ -22,7 +23,7 @@ export async function run(cli: Cli, _: readonly string[], options: { readonly on
   const log = pino({ level: config.TRAINYARD_LOG_LEVEL, name: "ssh-agents" });
   const database = openDatabase({ url: given.DATABASE_URL, size: 4, log });
   const sshHosts = createSshHosts({ db: database.db, secrets: sealedSecrets(secretKeySource({ ...given, TRAINYARD_DATA_DIR: dataDir })), agentSocket: given.SSH_AUTH_SOCK });
-  const agents = startSshAgents({ databaseUrl: given.DATABASE_URL, sshHosts, config, directory: join(dataDir, "ssh-agents"), environment: cli.environment, log });
+  const agents = startSshAgents({ databaseUrl: given.DATABASE_URL, sshHosts, config, directory: join(dataDir, "ssh-agents"), neighbours: [join(agentDirectory(dataDir), "attempts")], environment: cli.environment, log });
   if (supervised) tellParent({ type: "ready" });
   else cli.note(`Acting for the SSH hosts of the database, for ${config.TRAINYARD_URL}`);
   await agents.stop(await stop);

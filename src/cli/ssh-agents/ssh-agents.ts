@@ -28,6 +28,8 @@ export interface SshAgentsOptions {
   readonly config: AgentConfig;
   /** Below it each host's agent has its directory. */
   readonly directory: string;
+  /** Attempt folders of other agents on this machine; those of the hosts' agents know each other. */
+  readonly neighbours?: readonly string[];
   /** Secrets of stages are found there. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
@@ -61,6 +63,7 @@ export function startSshAgents(options: SshAgentsOptions): SshAgents {
         TRAINYARD_AGENT_LABELS: [`host=${row.name}`, config.TRAINYARD_AGENT_LABELS].filter((text) => text !== "").join(","),
       },
       log, environment: options.environment,
+      neighbours: () => [...(options.neighbours ?? []), ...readdirSync(options.directory).filter((name) => isId("ssh", name)).map((name) => join(options.directory, name, "attempts"))],
       openPlace: (around) => createSshPlace({
         name: row.name, workingDirectory: row.working_directory, pythonEnvironment: row.python_environment, commandPrefix: row.command_prefix, variables: opened?.environment ?? {},
         inherited: config.TRAINYARD_AGENT_ENV, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, directory: around.directory, attemptsRoot: around.attemptsRoot, ours: around.ours,

@@ -23,15 +23,14 @@ interface World extends SshAgentWorld {
   readonly grpo: Record<string, unknown>;
 }
 
-/** `home`: folder of home that data may be taken from. */
-async function startWorld(): Promise<World> {
+async function startWorld(neighbours: readonly string[] = []): Promise<World> {
   const sshd = await sshdForTest();
   const folder = trainingFolder();
   const { model } = await trainingInputs(folder);
   const onHost = join(sshd.folder, "model");
   mkdirSync(onHost);
   writeFileSync(join(onHost, "config.json"), readFileSync(join(model, "config.json")));
-  const world = await startSshAgentWorld({ sshd, place: { nvidiaSmi: nvidiaSmi(sshd.folder, 1) }, settings: { TRAINYARD_AGENT_PYTHON: verlPython(sshd.folder), TRAINYARD_DATA_DIRS: folder, TRAINYARD_AGENT_CPUS: "16" }, cpus: 16 });
+  const world = await startSshAgentWorld({ sshd, place: { nvidiaSmi: nvidiaSmi(sshd.folder, 1) }, settings: { TRAINYARD_AGENT_PYTHON: verlPython(sshd.folder), TRAINYARD_DATA_DIRS: folder, TRAINYARD_AGENT_CPUS: "16" }, cpus: 16, neighbours });
   const common = { model: onHost, batchSize: 16, saveEvery: 2, graceSeconds: 5 };
   return Object.assign(world, {
     folder, sft: { ...common, algorithm: "sft", trainFiles: "sft.parquet", epochs: 2 },
@@ -165,6 +164,16 @@ describe.skipIf(!sshdIsHere)("a training on an SSH host", { timeout: 240_000 }, 
     const [command] = peer.reports.flatMap((report) => (report.type === "started" && report.attemptId === train.attemptId ? [report.command?.join(" ") ?? ""] : []));
     expect(command).toContain(brought);
     expect(command).not.toContain(world.directory); // as it was started there
+  });
+
+  test("what another agent on this machine prepared is brought there as well", async () => {
+    const elsewhere = trainingFolder();
+    const { sftFile } = await trainingInputs(elsewhere);
+    const world = await startWorld([elsewhere]);
+    const train = trainAssignment(scenario({ ...world.sft, trainFiles: sftFile, epochs: 1, export: "none" }));
+    world.peer.order(assign(train));
+    expect(await completed(world, train)).toMatchObject({ steps: 4 });
+    expect(filled(join(world.there, "store")).some((path) => path.endsWith("/sft.parquet"))).toBe(true);
   });
 
   test("an agent that comes back takes the run over; a retry goes on from the last complete checkpoint there", async () => {
