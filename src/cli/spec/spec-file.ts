@@ -25,7 +25,7 @@ export async function loadSpec(cli: Cli, file: string, sets: readonly string[], 
   const path = file === "-" ? null : resolve(cli.workingDirectory, file);
   const text = path === null ? await readAll(cli.stdin) : await readText(path, file);
   const loaded = loadSpecText(cli, text, path === null ? "-" : shownPath(cli.workingDirectory, path, file), sets, path === null ? cli.workingDirectory : dirname(path), simulate);
-  if (loaded.simulated.length > 0) cli.note(`${cli.noteStyle.yellow("SIMULATED:")} ${loaded.simulated.join(", ")}: a stand-in runs in verl's place. It trains nothing, invents every number, and needs no GPU.`);
+  if (loaded.simulated.length > 0) cli.note(`${cli.noteStyle.yellow("SIMULATED:")} ${loaded.simulated.join(", ")}: a stand-in runs in the trainer's place. It trains nothing, invents every number, and needs no GPU.`);
   return loaded;
 }
 
