@@ -58,6 +58,7 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   UNKNOWN_FORMAT: { meaning: "The ending of a file says no data format.", action: "Rename it; the message lists the endings." },
   INVALID_PATTERN: { meaning: "A field of a preprocess stage that holds a regular expression holds none.", action: "Correct it as the message says; it is read as JavaScript with the flag u." },
   INVALID_RANGE: { meaning: "A lower limit is above its upper limit, so that nothing could pass.", action: "Swap the two, or remove one." },
+  SIMULATED_MODEL: { meaning: "A stage would load in earnest what a simulated stage leaves, in which there are no weights.", action: "Add simulate: true to that stage too, or take it out of the one before." },
   UNUSED_FIELD: { meaning: "A field is given that the stage would never read beside its other fields.", action: "Remove it, or change what the message names." },
   PLAIN_SECRET: { meaning: "A token or key stands in the specification itself, which everybody may read who may read the pipeline.", action: "Keep it on the agent (TRAINYARD_AGENT_SECRETS_FILE) and write secret://<name> here." },
 

@@ -53,11 +53,15 @@ export function simulationProblems(stages: readonly (JudgedStage | null)[]): Pro
   return stages.flatMap((stage, index): Problem[] => {
     if (stage === null || stage.params["simulate"] === true) return [];
     const made = (field: string) => [...readStages(stage.params[field])].find((name) => simulated.has(name));
-    const problem = (severity: Problem["severity"], field: string, code: string, message: string, hint: string): Problem[] => [{ path: `stages[${index}].params.${field}`, severity, code, message, hint }];
+    const at = (field: string) => ({ path: `stages[${index}].params.${field}`, code: "SIMULATED_MODEL" });
     const model = stage.kind === "train" || stage.kind === "evaluate" ? made("model") : undefined;
-    if (model !== undefined) return problem("ERROR", "model", "SIMULATED_MODEL", `The model comes from stage "${model}", which is simulated: there are no weights in it that could be loaded.`, "Add simulate: true to this stage too, so that it is rehearsed without a GPU, or take simulate out of that one.");
+    if (model !== undefined) {
+      return [{ ...at("model"), severity: "ERROR", message: `The model comes from stage "${model}", which is simulated: there are no weights in it that could be loaded.`, hint: "Add simulate: true to this stage too, so that it is rehearsed without a GPU, or take simulate out of that one." }];
+    }
     const checkpoint = stage.kind === "merge" ? made("checkpoint") : undefined;
-    if (checkpoint !== undefined) return problem("WARNING", "checkpoint", "SIMULATED_MODEL", `The checkpoint comes from stage "${checkpoint}", which is simulated; without simulate here too the stage waits for an agent that has verl.`, "Add simulate: true to this stage.");
+    if (checkpoint !== undefined) {
+      return [{ ...at("checkpoint"), severity: "WARNING", message: `The checkpoint comes from stage "${checkpoint}", which is simulated; without simulate here too the stage waits for an agent that has verl.`, hint: "Add simulate: true to this stage." }];
+    }
     return [];
   });
 }
