@@ -21,9 +21,13 @@ const sshd = PLACES.find((path) => {
   }
 });
 
+/** Accounts of services: sshd lets them in and their shell ends at once. */
+const mayLogIn = !/\/(?:nologin|false)$/.test(userInfo().shell ?? "");
+
 /** For `describe.skipIf(!sshdIsHere)`. */
-export const sshdIsHere = sshd !== undefined;
-if (!sshdIsHere) console.warn("NOT RUN: the tests of SSH hosts, because there is no sshd here. Install openssh-server (.ci/run does).");
+export const sshdIsHere = sshd !== undefined && mayLogIn;
+if (sshd === undefined) console.warn("NOT RUN: the tests of SSH hosts, because there is no sshd here. Install openssh-server (.ci/run does).");
+else if (!mayLogIn) console.warn(`NOT RUN: the tests of SSH hosts, because the account ${userInfo().username} may not log in: its shell is ${userInfo().shell}. Run them as an ordinary user.`);
 
 export type KeyType = "ed25519" | "rsa" | "ecdsa";
 
