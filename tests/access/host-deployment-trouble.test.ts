@@ -176,6 +176,8 @@ describe.skipIf(!sshdIsHere)("trouble with an agent of its own on a host", { tim
     expect(removed.deployment!.notes).toEqual([expect.stringMatching(/^Stays on the host: .*\/agent\/state\/attempts\/.*\/hold\/1$/)]);
     expect(identifyProcess(program)).toBeNull();
     expect(processesBelow(directory)).toEqual([]);
+    const { cancelPipeline } = await world.api.data("mutation C($id: ID!) { cancelPipeline(input: { pipelineId: $id }) { __typename } }", { id: submitPipeline.pipeline.id }); // a retry would find the next test's agent
+    expect(cancelPipeline).toEqual({ __typename: "PipelinePayload" });
     const kept = removed.deployment!.notes[0]!.slice("Stays on the host: ".length);
     expect(readFileSync(join(kept, "output/step-1/w"), "utf8")).toBe("weights\n");
     expect(readdirSync(join(directory, "agent")).filter((name) => name !== "lock")).toEqual(["state"]);
