@@ -152,7 +152,8 @@ describe.skipIf(!sshdIsHere)("files that are pushed to a host", () => {
     const world = await start();
     const { files } = world.open();
     const { path } = make(world, "train.jsonl", 10);
-    mkdirSync(world.store, { recursive: true, mode: 0o500 });
+    mkdirSync(world.root);
+    mkdirSync(world.store, { mode: 0o500 });
     await expect(files.push({ path })).rejects.toMatchObject({ code: "SSH_DIRECTORY_REFUSED" });
     chmodSync(world.store, 0o700);
   });
