@@ -32,7 +32,8 @@ describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
     const { peer, sshd, place, attemptThere } = await startSshAgentWorld();
     const CUTS = 50, RUNS = 5;
     let cuts = 0;
-    for (let run = 1; run <= RUNS; run++) {
+    for (let run = 1; cuts < CUTS; run++) { // one more where a run ended before the last cut that was meant for it
+      const due = Math.min(CUTS, (CUTS * run) / RUNS);
       const assignment = counting();
       const at = attemptThere(assignment);
       peer.order(assign(assignment));
@@ -40,8 +41,8 @@ describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
       while (!isOver()) {
         await Promise.race([place().link.helper(), delay(2_000)]); // cut while it connects it would only wait longer and longer
         await delay(Math.random() * 300); // chance: the moment of the cut
-        if (cuts < (CUTS * run) / RUNS && sshd.cutSessions() > 0) cuts++;
-        if (cuts >= (CUTS * run) / RUNS - 2 && existsSync(join(at, "work"))) writeFileSync(join(at, "work", "enough"), ""); // the last cuts fall on its end
+        if (cuts < due && sshd.cutSessions() > 0) cuts++;
+        if (cuts >= due - 2 && existsSync(join(at, "work"))) writeFileSync(join(at, "work", "enough"), ""); // the last cuts fall on its end
       }
       const { outcome } = await peer.report("ended", assignment.attemptId);
       const lines = linesOf(outcome);
@@ -50,7 +51,6 @@ describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
       expect(peer.pointsOf(assignment.attemptId).map(([, step]) => step)).toEqual(steps(lines));
       expect(readFileSync(join(at, "work", "runs"), "utf8").trim().split("\n")).toHaveLength(1);
     }
-    expect(cuts).toBeGreaterThanOrEqual(CUTS);
   }, 400_000);
 
   test("a restart of the agent takes the program over and goes on at the byte; what ended meanwhile is known", async () => {
