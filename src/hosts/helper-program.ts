@@ -6,22 +6,12 @@
 //   R5. It ends with its connection, or when nothing was heard for SILENCE seconds: what is left of a broken connection never lingers.
 //   R6. Files are looked at LOOK times a second by stat; bytes are read and sent only when there are new ones, a piece per file and round.
 
+import { LAUNCHER } from "../launcher-script.js";
 import { HELPER_ATTEMPTS } from "./helper-attempts.js";
 import { HELPER_STORE } from "./helper-store.js";
 
-/** The same text as the local launcher's (src/agent/place/launcher.ts), and then the exit status is brought to the disk (helper-attempts.ts, A2). */
-export const REMOTE_LAUNCHER = `
-launch=$1; exit=$2; shift 2
-trap : HUP INT QUIT TERM USR1 USR2
-set -C
-stat=; boot=
-{ read -r stat < /proc/self/stat; read -r boot < /proc/sys/kernel/random/boot_id; } 2>/dev/null
-{ printf '{"pid":%s,"stat":"%s","boot":"%s"}\\n' "$$" "\${stat##*) }" "$boot" > "$launch"; } 2>/dev/null || exit 0
-set +C
-"$@"
-printf '{"status":%s}\\n' "$?" 1<> "$exit"
-/bin/sync "$exit" 2>/dev/null || :
-`;
+/** The local launcher, and then the exit status is brought to the disk (helper-attempts.ts, A2). */
+export const REMOTE_LAUNCHER = `${LAUNCHER}/bin/sync "$exit" 2>/dev/null || :\n`;
 
 /** What the helper is asked to run at its start is this much text; its sha256 names the file. */
 export const HELPER_PROGRAM = String.raw`# Trainyard's helper on an SSH host. Installed and removed with the working directory; it ends with its connection.

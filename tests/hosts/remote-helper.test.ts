@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { LAUNCHER } from "../../src/agent/place/launcher.js";
+import { LAUNCHER } from "../../src/launcher-script.js";
 import { connectHost, type HostConnection } from "../../src/hosts/connection.js";
 import { HELPER_PROGRAM, REMOTE_LAUNCHER } from "../../src/hosts/helper-program.js";
 import type { StartRequest } from "../../src/hosts/remote-attempts.js";
@@ -14,7 +14,7 @@ import { sshdIsHere, startSshd, type OwnSshd } from "../support/sshd.js";
 
 const until = (what: () => unknown) => expect.poll(what, { timeout: 15_000, interval: 50 });
 
-test("local and remote programs are launched by the same text; a remote one brings the exit status to the disk", () => expect(REMOTE_LAUNCHER).toBe(`${LAUNCHER}/bin/sync "$exit" 2>/dev/null || :\n`));
+test("a remote program is launched as a local one is, and its exit status is brought to the disk", () => expect(REMOTE_LAUNCHER).toBe(`${LAUNCHER}/bin/sync "$exit" 2>/dev/null || :\n`));
 
 test("the helper is a program of its own: it answers on a pipe, says what it does not know, and ends with its input", async () => {
   const folder = mkdtempSync(join(tmpdir(), "ty-helper-"));

@@ -8,27 +8,13 @@
 import { spawn } from "node:child_process";
 import { accessSync, closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
+import { LAUNCHER } from "../../launcher-script.js";
 import { identifyProcess, pidRealm } from "../../process-identity.js";
 import { commandLineOf } from "./process-table.js";
 import type { ProgramIdentity } from "../journal/records.js";
 import type { AttemptDirectory } from "../attempt/attempt-directory.js";
 import { LaunchError } from "./place.js";
 
-/**
- * $1 launch file, $2 exit file, then the program (absolute) and its arguments. TERM and INT reach the whole group; the launcher takes note and goes on
- * waiting, the program has the default action. The exit file is overwritten in place, shorter than what is there (L3).
- */
-export const LAUNCHER = `
-launch=$1; exit=$2; shift 2
-trap : HUP INT QUIT TERM USR1 USR2
-set -C
-stat=; boot=
-{ read -r stat < /proc/self/stat; read -r boot < /proc/sys/kernel/random/boot_id; } 2>/dev/null
-{ printf '{"pid":%s,"stat":"%s","boot":"%s"}\\n' "$$" "\${stat##*) }" "$boot" > "$launch"; } 2>/dev/null || exit 0
-set +C
-"$@"
-printf '{"status":%s}\\n' "$?" 1<> "$exit"
-`;
 const EXIT_FILE_ROOM = `${" ".repeat(62)}\n`;
 /** How long a launch file may stay half written, in milliseconds. */
 const HALF_WRITTEN_MS = 2_000;
