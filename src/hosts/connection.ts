@@ -4,6 +4,8 @@
 //   H3. Modern algorithms only: no SHA-1, no CBC, no DSA, no compression.
 //   H4. Keepalives find a dead peer within KEEPALIVE_MS × KEEPALIVE_MISSES; every wait for a host has an end.
 //   H5. At most CHANNELS at once on a connection (sshd allows 10) and HANDSHAKES at once in this process: a fleet that comes back does not storm its jump host.
+//   H6. sshd counts a session until it has reaped its program, after the channel is closed, and may allow fewer than CHANNELS: a refused session is asked for again until
+//       none of this connection was opened or closed for REFUSALS_MS.
 
 import type { Duplex } from "node:stream";
 import ssh2, { type Algorithms, type Client, type ClientChannel, type SFTPWrapper } from "ssh2";
@@ -20,6 +22,9 @@ const KEEPALIVE_MISSES = 3;
 /** Wait for a channel to open, in milliseconds. */
 const CHANNEL_TIMEOUT_MS = 10_000;
 const CHANNELS = 8;
+/** How long after the last session came or went one that sshd refuses is asked for again, and the pauses in between, which double up to the longest; in milliseconds. */
+const REFUSALS_MS = 3_000;
+const REFUSAL_PAUSES_MS = { first: 20, longest: 160 };
 const HANDSHAKES = 8;
 
 const ALGORITHMS = {
@@ -164,22 +169,39 @@ function fileWord(type: string | null): string {
 }
 
 function channelsOf(client: Client, name: string, isOpen: () => boolean): Pick<HostConnection, "exec" | "sftp" | "forward"> {
+  type Closing = { on(event: "close", listener: () => void): unknown };
+  type Begin<C> = (callback: (error: Error | undefined, channel: C) => void) => void;
   const slots = createSlots(CHANNELS);
-  const open = async <C extends { on(event: "close", listener: () => void): unknown }>(what: string, begin: (callback: (error: Error | undefined, channel: C) => void) => void): Promise<C> => {
-    const release = await slots.take(); // H5
+  let wanted = 0;
+  let lastChange: number | null = null; // when a session was opened or closed
+
+  const once = <C extends Closing>(what: string, begin: Begin<C>): Promise<C> => new Promise<C>((resolve, reject) => {
+    if (!isOpen()) return reject(new SshError("SSH_CONNECTION_LOST", name, "the connection is over."));
+    const timer = setTimeout(() => reject(new SshError("SSH_NOT_ANSWERING", name, `it did not open ${what} within ${CHANNEL_TIMEOUT_MS / 1_000} s. Look at sshd on the host.`)), CHANNEL_TIMEOUT_MS);
+    const lost = (): void => { clearTimeout(timer); reject(new SshError("SSH_CONNECTION_LOST", name, "the connection was lost while a channel was opened.")); };
+    client.once("close", lost);
+    begin((error, opened) => {
+      clearTimeout(timer);
+      client.removeListener("close", lost);
+      if (error === undefined || error === null) resolve(opened);
+      else reject(new SshError("SSH_CHANNEL_REFUSED", name, `it refused ${what} (${error.message}). sshd's MaxSessions, a forced command or a missing subsystem may be the reason.`, { cause: error }));
+    });
+  });
+  const patiently = async <C extends Closing>(what: string, begin: Begin<C>): Promise<C> => { // H6
+    const begun = Date.now();
+    for (let pause = REFUSAL_PAUSES_MS.first; ; pause = Math.min(2 * pause, REFUSAL_PAUSES_MS.longest)) {
+      try {
+        return await once(what, begin);
+      } catch (error) {
+        if (!(error instanceof SshError && error.code === "SSH_CHANNEL_REFUSED" && (lastChange !== null || wanted > 1) && Date.now() - Math.max(begun, lastChange ?? 0) < REFUSALS_MS)) throw error;
+      }
+      await new Promise<void>((done) => setTimeout(done, pause));
+    }
+  };
+  const inSlot = async <C extends Closing>(opening: () => Promise<C>): Promise<C> => { // H5
+    const release = await slots.take();
     try {
-      const channel = await new Promise<C>((resolve, reject) => {
-        if (!isOpen()) return reject(new SshError("SSH_CONNECTION_LOST", name, "the connection is over."));
-        const timer = setTimeout(() => reject(new SshError("SSH_NOT_ANSWERING", name, `it did not open ${what} within ${CHANNEL_TIMEOUT_MS / 1_000} s. Look at sshd on the host.`)), CHANNEL_TIMEOUT_MS);
-        const lost = (): void => { clearTimeout(timer); reject(new SshError("SSH_CONNECTION_LOST", name, "the connection was lost while a channel was opened.")); };
-        client.once("close", lost);
-        begin((error, opened) => {
-          clearTimeout(timer);
-          client.removeListener("close", lost);
-          if (error === undefined || error === null) resolve(opened);
-          else reject(new SshError("SSH_CHANNEL_REFUSED", name, `it refused ${what} (${error.message}). sshd's MaxSessions, a forced command or a missing subsystem may be the reason.`, { cause: error }));
-        });
-      });
+      const channel = await opening();
       channel.on("close", release);
       return channel;
     } catch (error) {
@@ -187,10 +209,21 @@ function channelsOf(client: Client, name: string, isOpen: () => boolean): Pick<H
       throw error;
     }
   };
+  const session = async <C extends Closing>(what: string, begin: Begin<C>): Promise<C> => {
+    wanted++;
+    try {
+      const channel = await inSlot(() => patiently(what, begin));
+      lastChange = Date.now();
+      channel.on("close", () => { lastChange = Date.now(); });
+      return channel;
+    } finally {
+      wanted--;
+    }
+  };
   return {
-    exec: (command) => open("a channel for a program", (callback) => client.exec(command, callback)),
-    sftp: () => open("a channel for files (SFTP)", (callback) => client.sftp(callback)),
-    forward: (host, port) => open(`a way to ${host}:${port}`, (callback: (error: Error | undefined, channel: ClientChannel) => void) => client.forwardOut("127.0.0.1", 0, host, port, callback)),
+    exec: (command) => session("a channel for a program", (callback: (error: Error | undefined, channel: ClientChannel) => void) => client.exec(command, callback)),
+    sftp: () => session("a channel for files (SFTP)", (callback: (error: Error | undefined, channel: SFTPWrapper) => void) => client.sftp(callback)),
+    forward: (host, port) => inSlot(() => once(`a way to ${host}:${port}`, (callback: (error: Error | undefined, channel: ClientChannel) => void) => client.forwardOut("127.0.0.1", 0, host, port, callback))),
   };
 }
 

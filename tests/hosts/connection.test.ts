@@ -35,6 +35,19 @@ describe.skipIf(!sshdIsHere)("a connection to an SSH host", () => {
     expect(accepted()).toBe(before + 1);
   });
 
+  test("a host that allows fewer sessions than are wanted gets them one after the other; one that allows none refuses at once", async () => {
+    const narrow = await startSshd({ config: ["MaxSessions 2"] });
+    const closed = await startSshd({ config: ["MaxSessions 0"] });
+    try {
+      const connection = await connect(narrow.access());
+      expect(await Promise.all(Array.from({ length: 20 }, (_, i) => output(connection, `echo ${i}`)))).toEqual(Array.from({ length: 20 }, (_, i) => String(i)));
+      await expect(output(await connect(closed.access()), "echo in")).rejects.toMatchObject({ code: "SSH_CHANNEL_REFUSED", message: expect.stringContaining("MaxSessions") as string });
+    } finally {
+      await narrow.stop();
+      await closed.stop();
+    }
+  });
+
   for (const type of ["ed25519", "rsa", "ecdsa"] as const) {
     test(`logs in with a key of the type ${type}, from memory and from a file, with and without a passphrase`, async () => {
       const plain = sshd.makeKey(type);
