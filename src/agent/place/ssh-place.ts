@@ -15,7 +15,7 @@ import { openHostLink, type HostLink } from "../../hosts/host-link.js";
 import type { RemoteLaunch } from "../../hosts/remote-attempts.js";
 import { HelperRefusal, type HelperFacts, type RemoteHelper } from "../../hosts/remote-helper.js";
 import { SshError } from "../../hosts/ssh-error.js";
-import { isBelow, ownerOf, type AttemptDirectory } from "../attempt/attempt-directory.js";
+import { isBelow, ownerOf, realPathInside, type AttemptDirectory } from "../attempt/attempt-directory.js";
 import { inheritable } from "../attempt/program-environment.js";
 import type { ProgramIdentity } from "../journal/records.js";
 import { deleteCheckpointFiles } from "../telemetry/checkpoint-files.js";
@@ -189,7 +189,11 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
       }
     }
   };
-  const following = (program: ProgramIdentity | null, directory: AttemptDirectory): StartedProgram => ({ program, gone: program === null ? Promise.resolve() : untilGone(program, directory) });
+  const following = (program: ProgramIdentity | null, directory: AttemptDirectory): StartedProgram => {
+    const gone = program === null ? Promise.resolve() : untilGone(program, directory);
+    gone.catch(() => undefined); // an agent that leaves meanwhile waits for it no more
+    return { program, gone };
+  };
 
   /** S4. */
   const untilGone = async (program: ProgramIdentity, directory: AttemptDirectory): Promise<void> => {
@@ -235,10 +239,10 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
       }
     }
   };
-  /** What an earlier stage left at home (a preprocess stage's files) goes to the host before a program is told of it. */
+  /** What an earlier stage left at home (a preprocess stage's files) goes to the host before a program is told of it. The real path decides: no `..` and no link in what a stage names leads to another file of home's. */
   const bring = async (start: ProgramStart): Promise<(text: string) => string> => {
     const texts = [...start.argv, ...Object.values(start.environment)];
-    const paths = [...new Set(texts.flatMap((text) => pathsBelow(text, attemptsRoot)))].filter((path) => !isBelow(start.directory.root, path) && statSync(path, { throwIfNoEntry: false })?.isFile() === true);
+    const paths = [...new Set(texts.flatMap((text) => pathsBelow(text, attemptsRoot)))].filter((path) => !isBelow(start.directory.root, path) && realPathInside(attemptsRoot, attemptsRoot, path) !== null && statSync(path, { throwIfNoEntry: false })?.isFile() === true);
     const sent = await push(paths, { signal: start.signal, say: (text) => void said.set(start.outputs.stderr, `${said.get(start.outputs.stderr) ?? ""}[trainyard] ${text}\n`) });
     return (text) => there(paths.reduce((result, path, index) => translated(result, path, sent[index]!), text));
   };

@@ -1,5 +1,5 @@
 // A command stage of an agent that acts for an SSH host: a real sshd, real programs in a directory of their own, a real HTTP server.
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { newId } from "../../../src/domain/ids.js";
@@ -66,6 +66,23 @@ open(e["TRAINYARD_OUTPUTS_FILE"], "w").write(json.dumps({"n": 20, "cwd": os.getc
       expect(path.startsWith(join(there, "store"))).toBe(true);
       expect(/sent .*train\.jsonl/.test(peer.logOf(assignment.attemptId))).toBe(stage === "first");
     }
+  });
+
+  test("no other file of the agent's machine is sent, however a stage writes its path", async () => {
+    const { peer, directory, there } = await startSshAgentWorld();
+    const attempts = join(realpathSync(directory), "attempts");
+    const pipelineId = newId("pip");
+    const left = join(attempts, pipelineId, "prep", "1", "output");
+    mkdirSync(left, { recursive: true });
+    writeFileSync(join(directory, "secret"), "of this machine");
+    symlinkSync(join(directory, "secret"), join(left, "link"));
+    for (const [index, path] of [`${attempts}/../secret`, `${left}/../../../../../secret`, join(left, "link")].entries()) {
+      const assignment = commandAssignment(python("import sys; print(sys.argv[1])", path), { pipelineId, stage: `look-${index}` });
+      peer.order(assign(assignment));
+      expect((await peer.report("ended", assignment.attemptId, PATIENCE_MS)).outcome, path).toMatchObject({ kind: "COMPLETED" });
+      expect(peer.logOf(assignment.attemptId)).toBe(`${join(there, "attempts")}${path.slice(attempts.length)}\n`);
+    }
+    expect(existsSync(join(there, "store"))).toBe(false);
   });
 
   test("cancel leaves no process there, also of what left its session", async () => {
