@@ -7,30 +7,29 @@ import type { PlaceGpus } from "./place.js";
 const KEPT_MS = 8_000;
 const KEPT_NONE_MS = 600_000;
 
-/** `ours`: which of these processes belong to attempts. */
-export function createGpuKeeper(askNvidia: AskNvidia, ours: (pids: readonly number[]) => Promise<ReadonlySet<number>>): PlaceGpus {
+/** `ours`: which of these processes belong to attempts. `now`: milliseconds of a clock that never goes back. */
+export function createGpuKeeper(askNvidia: AskNvidia, ours: (pids: readonly number[]) => Promise<ReadonlySet<number>>, now: () => number = () => performance.now()): PlaceGpus {
   let known: GpuInventory | null = null;
   let askedAt = Number.NEGATIVE_INFINITY;
   let asking: Promise<GpuInventory> | null = null;
   const ask = (): Promise<GpuInventory> => {
     asking ??= queryGpus(askNvidia, ours).then((inventory) => {
       known = inventory;
-      askedAt = performance.now();
-      asking = null;
+      askedAt = now();
       return inventory;
-    });
+    }).finally(() => { asking = null; }); // whoever asks after a failure asks anew
     return asking;
   };
   return {
     async report() {
       if (known === null) return (await ask()).gpus;
       const kept = known.gpus.length === 0 && known.problem === null ? KEPT_NONE_MS : KEPT_MS;
-      if (performance.now() - askedAt > kept) void ask();
+      if (now() - askedAt > kept) ask().catch(() => undefined); // what is known stays until somebody can say more
       return known.gpus;
     },
     hostHasGpus: () => (known?.gpus.length ?? 0) > 0,
     async taken(indices) {
-      if (asking !== null) await asking;
+      await asking?.catch(() => undefined);
       const { gpus, strangers, problem } = await ask();
       for (const index of indices) {
         if (!gpus.some((gpu) => gpu.index === index)) return `GPU ${index} is not there${problem === null ? "" : `: ${problem}`}.`;

@@ -29,7 +29,7 @@ export interface NvidiaAnswers {
   readonly memoryMiB: number;
 }
 export type NvidiaAnswer = { readonly kind: "answered"; readonly text: string } | { readonly kind: "absent" } | { readonly kind: "failed"; readonly reason: string };
-/** Asks it. Never rejects. */
+/** Asks it. Rejects only when the place is left while it is out of reach. */
 export type AskNvidia = () => Promise<NvidiaAnswers>;
 
 /** The nvidia-smi of this machine. `program`: a path, or a name on PATH. */
@@ -41,7 +41,7 @@ export function askNvidiaSmi(program: string): AskNvidia {
   });
 }
 
-/** Makes an inventory of the answers. `ours` tells which of the processes belong to attempts. Never throws. */
+/** Makes an inventory of the answers. `ours` tells which of the processes belong to attempts. Throws what these two throw. */
 export async function queryGpus(askNvidia: AskNvidia, ours: (pids: readonly number[]) => Promise<ReadonlySet<number>>): Promise<GpuInventory> {
   const { listed, processes: askProcesses, memoryMiB } = await askNvidia();
   if (listed.kind === "absent") return { gpus: [], strangers: new Map(), problem: null };

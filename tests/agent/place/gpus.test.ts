@@ -105,6 +105,20 @@ describe("asking", () => {
     expect((await keeper.report()).map(({ index }) => index)).toEqual([1]);
     expect(await keeper.taken([0])).toMatch(/GPU 0 is not there: GPU 0 \(NVIDIA H100\) is left out: nvidia-smi says \[GPU requires reset\]/);
   });
+  test("a question that failed once is asked again, and harms nobody who did not wait for it", async () => {
+    let ours: () => Promise<ReadonlySet<number>> = () => Promise.reject(new Error("the place was left"));
+    let now = 0;
+    const keeper = createGpuKeeper(askNvidiaSmi(smi("0, GPU-a, NVIDIA H100, 81559, 0, 0", "111, GPU-a")), () => ours(), () => now);
+    await expect(keeper.report()).rejects.toThrow("the place was left");
+    ours = async () => new Set([111]);
+    expect((await keeper.report()).map(({ strangers }) => strangers)).toEqual([0]);
+    now = 60_000; // what is known is old: it is asked for in the background
+    ours = () => Promise.reject(new Error("the place was left")); // nobody waits: an unhandled rejection would end this run
+    expect((await keeper.report()).map(({ strangers }) => strangers)).toEqual([0]);
+    await keeper.taken([0]).catch(() => undefined);
+    ours = async () => new Set();
+    expect(await keeper.taken([0])).toMatch(/held by process 111/);
+  });
   test("a stranger's process is counted, ours is not, and a GPU held by a stranger is said", async () => {
     const program = smi(EIGHT, "111, GPU-5a5f7a1e-7d0a-4c2b-9f61-000000000003\n222, GPU-5a5f7a1e-7d0a-4c2b-9f61-000000000004");
     const keeper = createGpuKeeper(askNvidiaSmi(program), only(222));
