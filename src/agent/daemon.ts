@@ -248,7 +248,8 @@ async function runAgent(options: RunOptions): Promise<Agent> {
       attempts.disown(answer.refused);
     },
   }).catch(fatal);
-  const housekeeping = setInterval(() => void tidy(), HOUSEKEEPING_EVERY_MS);
+  let tidying: Promise<void> | null = null; // it waits for a place that is out of reach, which may be for days
+  const housekeeping = setInterval(() => { tidying ??= tidy().finally(() => { tidying = null; }); }, HOUSEKEEPING_EVERY_MS);
   housekeeping.unref();
   const tidy = async (): Promise<void> => {
     const held = new Set(ledger.held().flatMap(({ attemptId }) => {

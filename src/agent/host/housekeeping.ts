@@ -17,7 +17,7 @@ export async function removeOldAttempts(options: { place: Pick<Place, "stat" | "
     for (const stage of await namesIn(join(attemptsRoot, pipeline))) {
       for (const number of await namesIn(join(attemptsRoot, pipeline, stage))) {
         const directory = join(attemptsRoot, pipeline, stage, number);
-                const changed = await stat(join(directory, "exit.json")).catch(() => stat(directory)).catch(() => null);
+        const changed = await stat(join(directory, "exit.json")).catch(() => stat(directory)).catch(() => null);
         if (changed === null || now - changed.mtimeMs < keepDays * 86_400_000) continue;
         if (isHeld(directory) || (await holdsListed(place, directory, "checkpoints")) || (await holdsListed(place, directory, "datasets"))) continue;
         await place.removeAttempt({ root: directory });
