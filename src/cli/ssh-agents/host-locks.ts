@@ -17,21 +17,21 @@ export interface HostLocks {
 export function openHostLocks(databaseUrl: string, lost: () => void): HostLocks {
   const held = new Set<string>();
   let client: Promise<pg.Client> | null = null;
-  const connect = (): Promise<pg.Client> => {
-    client ??= (async () => {
-      const fresh = new pg.Client({ connectionString: databaseUrl, application_name: "trainyard ssh-agents", keepAlive: true, connectionTimeoutMillis: 10_000 });
-      fresh.on("error", () => undefined);
-      fresh.on("end", () => {
-        client = null;
-        if (held.size > 0) lost(); // H2
-        held.clear();
-      });
-      await fresh.connect();
-      return fresh;
-    })();
-    client.catch(() => { client = null; });
-    return client;
+  const open = (): Promise<pg.Client> => {
+    const fresh = new pg.Client({ connectionString: databaseUrl, application_name: "trainyard ssh-agents", keepAlive: true, connectionTimeoutMillis: 10_000 });
+    const opening = fresh.connect().then(() => fresh);
+    const over = (): void => {
+      if (client !== opening) return; // one that failed may end when the next one has its locks already
+      client = null;
+      if (held.size > 0) lost(); // H2
+      held.clear();
+    };
+    fresh.on("error", () => undefined);
+    fresh.on("end", over);
+    opening.catch(over);
+    return opening;
   };
+  const connect = (): Promise<pg.Client> => client ??= open();
   let last: Promise<unknown> = Promise.resolve();
   /** One question after the other. */
   const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
@@ -56,9 +56,9 @@ export function openHostLocks(databaseUrl: string, lost: () => void): HostLocks 
     }),
     async stop() {
       held.clear();
-      const open = client;
+      const last = client;
       client = null;
-      await (await open?.catch(() => null))?.end().catch(() => undefined);
+      await (await last?.catch(() => null))?.end().catch(() => undefined);
     },
   };
 }

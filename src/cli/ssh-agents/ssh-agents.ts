@@ -73,11 +73,19 @@ export function startSshAgents(options: SshAgentsOptions): SshAgents {
     });
     acting.set(row.id, { row, agent, opened });
     log.info({ host: row.name }, "an agent acts for this host over SSH");
+    const begun = performance.now();
     void agent.done.catch(() => undefined).then(async () => {
       if (acting.get(row.id)?.agent !== agent) return;
       acting.delete(row.id);
+      if (performance.now() - begun > LONGEST_AGAIN_MS) again.delete(row.id); // it held out
+      waitLonger(row.id);
       await locks.release(row.id);
     });
+  };
+  /** A4. */
+  const waitLonger = (id: string): void => {
+    const waitMs = Math.min(LONGEST_AGAIN_MS, (again.get(id)?.waitMs ?? FIRST_AGAIN_MS / 2) * 2);
+    again.set(id, { at: performance.now() + waitMs * (0.5 + Math.random()), waitMs });
   };
   const end = async (id: string, mode: StopMode): Promise<void> => {
     const found = acting.get(id);
@@ -95,10 +103,11 @@ export function startSshAgents(options: SshAgentsOptions): SshAgents {
       log.info({ host: row.name }, "this host was removed, or has an agent of its own now");
       await end(id, "detach");
     }
+    for (const id of again.keys()) if (!wanted.has(id)) again.delete(id);
     for (const name of readdirSync(options.directory)) {
       if (isId("ssh", name) && !wanted.has(name) && (await sshHosts.find(name)) === null) rmSync(join(options.directory, name), { recursive: true, force: true }); // A5
     }
-    await Promise.all(rows.map(async (row) => {
+    const looked = await Promise.allSettled(rows.map(async (row) => { // the next look begins when all of this one are done: no agent is started twice
       if (stopping.signal.aborted) return;
       if (!(await locks.take(row.id))) return end(row.id, "detach"); // A2: another process acts for it
       const current = acting.get(row.id);
@@ -106,18 +115,17 @@ export function startSshAgents(options: SshAgentsOptions): SshAgents {
         if (current.opened === null && row.alarm_at === null && (await sshHosts.open(row.id).then(() => true, () => false))) await end(row.id, "detach"); // A3; the next look starts it
         return;
       }
-      const wait = again.get(row.id);
-      if (wait !== undefined && wait.at > performance.now()) return;
+      if ((again.get(row.id)?.at ?? 0) > performance.now()) return; // A4
       try {
         await start(row);
-        again.delete(row.id);
       } catch (error) {
-        const waitMs = Math.min(LONGEST_AGAIN_MS, (wait?.waitMs ?? FIRST_AGAIN_MS / 2) * 2); // A4
-        again.set(row.id, { at: performance.now() + waitMs * (0.5 + Math.random()), waitMs });
+        waitLonger(row.id);
         log.error({ err: error, host: row.name }, "the agent for an SSH host cannot start");
         await locks.release(row.id);
       }
     }));
+    const failed = looked.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason as Error;
   };
   const loop = (async () => {
     while (!stopping.signal.aborted) {

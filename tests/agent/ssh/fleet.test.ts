@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:net";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pino } from "pino";
+import { pino, type Logger } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { sealedSecrets } from "../../../src/access/sealed-secrets.js";
 import { createSshHosts, type NewSshHost, type SshHosts } from "../../../src/access/ssh-hosts.js";
@@ -16,7 +16,7 @@ const HOSTS = 20;
 const PATIENCE = { timeout: 120_000, interval: 250 };
 const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
 
-async function fleetWorld(): Promise<{ world: PipelineWorld; sshHosts: SshHosts; add(name: string, sshd: OwnSshd, changes?: Partial<NewSshHost>): Promise<string>; start(directory?: string): SshAgents }> {
+async function fleetWorld(): Promise<{ world: PipelineWorld; sshHosts: SshHosts; add(name: string, sshd: OwnSshd, changes?: Partial<NewSshHost>): Promise<string>; start(directory?: string, to?: Logger): SshAgents }> {
   const world = await startPipelineWorld();
   const sshHosts = createSshHosts({ db: world.database.db, secrets: sealedSecrets({ value: undefined, file: join(agentDirectory(), "secret-key") }), agentSocket: undefined });
   return {
@@ -28,8 +28,8 @@ async function fleetWorld(): Promise<{ world: PipelineWorld; sshHosts: SshHosts;
       }, "test", async () => undefined);
       return id;
     },
-    start(directory = agentDirectory()) {
-      const agents = startSshAgents({ databaseUrl: world.databaseUrl, sshHosts, config: agentConfig(new URL(world.url).origin, directory, { TRAINYARD_AGENT_TOKEN: world.agentToken, TRAINYARD_AGENT_LINK: "https" }), directory, environment: {}, log });
+    start(directory = agentDirectory(), to = log) {
+      const agents = startSshAgents({ databaseUrl: world.databaseUrl, sshHosts, config: agentConfig(new URL(world.url).origin, directory, { TRAINYARD_AGENT_TOKEN: world.agentToken, TRAINYARD_AGENT_LINK: "https" }), directory, environment: {}, log: to });
       onTestFinished(() => agents.stop("now"));
       return agents;
     },
@@ -83,6 +83,19 @@ describe.skipIf(!sshdIsHere)("the agents of SSH hosts", () => {
     await agents.stop("detach");
     await expect.poll(() => sshd.sessions(), PATIENCE).toBe(0);
   }, 300_000);
+
+  test("an agent that ends by itself is begun again, after waits that grow", async () => {
+    const { world, add, start } = await fleetWorld();
+    const host = await add("gpu1", await sshdForTest());
+    const begun: number[] = [];
+    const directory = agentDirectory();
+    start(directory, pino({}, { write: (line: string) => { if (line.includes("an agent acts for this host")) begun.push(performance.now()); } }));
+    const id = await world.submit([{ name: "ask", kind: "approval", params: {} }, { ...stageOn("gpu1"), dependsOn: ["ask"] }]);
+    mkdirSync(join(directory, host, "attempts", id, "work", "1", "log"), { recursive: true }); // no file can be written there: the agent cannot live with that
+    await world.ask("mutation ($id: ID!) { approveStage(input: { pipelineId: $id, stage: \"ask\" }) { __typename } }", { id });
+    await expect.poll(() => begun.length, PATIENCE).toBeGreaterThan(4);
+    expect(begun[4]! - begun[3]!).toBeGreaterThan(3_900); // the fourth wait: 8 s, by chance half of that at the least
+  }, 200_000);
 });
 
 /** Takes connections and says nothing. */
