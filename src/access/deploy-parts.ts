@@ -45,7 +45,9 @@ export function deployParts({ db, row, host, packageRoot, archives, unresponsive
       await trx.selectFrom("ssh_hosts").select("id").where("id", "=", host.id).forUpdate().executeTakeFirstOrThrow();
       await refuseClash(trx, host, unresponsiveAfterMs);
       const { numUpdatedRows } = await trx.updateTable("ssh_hosts").set({ served_by: "agent" }).where("id", "=", host.id).where("served_by", "=", "ssh").executeTakeFirst();
-      if (Number(numUpdatedRows) > 0) await trx.updateTable("agents").set({ draining: false }).where("name", "=", host.name).execute(); // drained to make room
+      if (Number(numUpdatedRows) === 0) return false;
+      await trx.updateTable("agents").set({ draining: false }).where("name", "=", host.name).execute(); // drained to make room
+      return true;
     }),
 
     async giveBack() {

@@ -85,7 +85,8 @@ export function createHostDeployments(options: HostDeploymentsOptions): HostDepl
         throw new DeployError("DEPLOY_BUSY", host.name, `an order of ${before.ordered_at.toISOString()} (${before.kind === "DEPLOY" ? "deploy" : "remove"}) is being carried out. Wait for its end: trainyard host ls`, { retryable: true });
       }
       const deployed = before?.parameters["deployed"] ?? null; // what runs there stays known, whatever comes of this order
-      const row = { kind, parameters: JSON.stringify({ ...parameters, deployed }), state: "WORKING" as const, ordered_by: by, ordered_at: new Date(), error: null, ...(before?.state === "WORKING" ? {} : { steps: "[]", notes: [], carrier: null, carrier_seen_at: null }) };
+      const goesOn = before?.state === "WORKING" && parameters["forget"] !== true; // whoever still tries to reach a host that is forgotten lets go of it, by D2
+      const row = { kind, parameters: JSON.stringify({ ...parameters, deployed }), state: "WORKING" as const, ordered_by: by, ordered_at: new Date(), error: null, ...(goesOn ? {} : { steps: "[]", notes: [], carrier: null, carrier_seen_at: null }) };
       await trx.insertInto("host_deployments").values({ host_id: host.id, steps: "[]", ...row }).onConflict((conflict) => conflict.column("host_id").doUpdateSet(row)).execute();
       await audit(trx);
     });

@@ -143,6 +143,19 @@ describe.skipIf(!sshdIsHere)("trouble with an agent of its own on a host", { tim
     await remove(id);
   });
 
+  test("an agent that cannot even be started leaves the host to whom it was", async () => {
+    const { id, directory } = await world.addHost("start1");
+    mkdirSync(join(directory, "agent/logs/supervisor.log"), { recursive: true }); // no file to write to
+    await world.order("deployHostAgent", { hostId: id });
+    expect(await world.ended(id)).toMatchObject({ servedBy: "SSH", deployment: { state: "FAILED", release: null, error: { code: "DEPLOY_START_FAILED", message: expect.stringMatching(/supervisor\.log.*Nothing runs there now/s) } } });
+    const { db } = world.api.world.database;
+    expect(await db.selectFrom("tokens").select("id").where("agent_name", "=", "start1").where("revoked_at", "is", null).execute()).toEqual([]);
+    rmSync(join(directory, "agent/logs/supervisor.log"), { recursive: true });
+    await world.order("deployHostAgent", { hostId: id });
+    expect(await world.ended(id)).toMatchObject({ servedBy: "AGENT", deployment: { state: "DEPLOYED" } });
+    await remove(id);
+  });
+
   test("two agents never serve a host: one of somebody else's under its name is not pushed aside", async () => {
     const { id } = await world.addHost("taken1");
     const { db } = world.api.world.database;
@@ -191,7 +204,9 @@ describe.skipIf(!sshdIsHere)("trouble with an agent of its own on a host", { tim
     await world.sshd.kill();
     await world.order("removeHostAgent", { hostId: id });
     expect((await world.ended(id)).deployment).toMatchObject({ state: "FAILED", error: { code: "SSH_UNREACHABLE" } });
-    expect((await remove(id, { forget: true })).deployment).toMatchObject({ state: "REMOVED", notes: [expect.stringContaining("was not asked")] });
+    await world.order("removeHostAgent", { hostId: id });
+    await until("it is tried again", async () => (await world.state(id)).deployment!.steps.length > 0);
+    expect((await remove(id, { forget: true })).deployment).toMatchObject({ state: "REMOVED", notes: [expect.stringContaining("was not asked")] }); // also while it is tried
     expect((await world.api.data("mutation R($id: ID!) { removeSshHost(id: $id) { ... on SshHostPayload { sshHost { id } } ... on DomainError { code } } }", { id })).removeSshHost).toMatchObject({ sshHost: { id } });
     await world.sshd.start();
     expect(existsSync(join(directory, "agent"))).toBe(true);

@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { AgentPackage, PackedFile, PackedNode } from "./agent-package.js";
 import { DeployError } from "./deploy-error.js";
 import type { DeployProgress } from "./deploy-progress.js";
-import type { Deployer } from "./deployer.js";
+import { DeployRefusal, type Deployer } from "./deployer.js";
 import { chooseNode, ownNodeSystem, refuseLackOfRoom, type HostLook, type RunningAgent, type Supervision } from "./host-fitness.js";
 
 /** How long a new agent may take to report in, in milliseconds. */
@@ -44,8 +44,8 @@ export interface DeployParts {
   token(onHostSha256: string | null): Promise<string | null>;
   /** Throws when somebody else works under the host's name, or acts for it. Changes nothing. */
   refuseClash(): Promise<void>;
-  /** From now on the host is its own agent's. Throws as refuseClash. */
-  takeOver(): Promise<void>;
+  /** From now on the host is its own agent's; false: it was before. Throws as refuseClash. */
+  takeOver(): Promise<boolean>;
   /** Nothing of ours runs there after all. */
   giveBack(): Promise<void>;
   /** Whether the agent is connected now. */
@@ -119,14 +119,18 @@ export async function deployAgent(order: DeployOrder, deployer: Deployer, parts:
   const { running } = look;
   const restarted = token !== null || running.agent?.release !== release || running.agent.configSha256 !== configSha256 || running.supervision !== supervision || look.configSha256 !== configSha256;
   if (restarted) {
-    await parts.takeOver();
-    await deployer.ask("activate", { release, config, token, ca: order.caCertificate });
-    await deployer.ask("stop", { unit, mode: "detach", patienceMs: DETACH_MS }, DETACH_MS + 60_000);
-    await deployer.ask("start", { unit, name, supervision });
-    const trouble = await reportsIn(order, deployer, parts, release, signal);
+    const isNew = (await parts.takeOver()) || look.current === null;
+    try {
+      await deployer.ask("activate", { release, config, token, ca: order.caCertificate });
+      await deployer.ask("stop", { unit, mode: "detach", patienceMs: DETACH_MS }, DETACH_MS + 60_000);
+    } catch (error) {
+      if (isNew && !signal.aborted) await parts.giveBack();
+      throw error;
+    }
+    const trouble = await deployer.ask("start", { unit, name, supervision }).then(() => reportsIn(order, deployer, parts, release, signal), refusalOf);
     if (trouble !== null) {
       step.detail("it does not report in");
-      throw await takenBack({ order, deployer, parts, supervision, trouble, signal });
+      throw await takenBack({ order, deployer, parts, supervision: running.supervision ?? supervision, trouble, signal });
     }
     step.done(supervision === "SYSTEMD" ? `as the systemd user unit ${unit}` : "kept running by a supervising process");
   } else {
@@ -185,6 +189,13 @@ async function reportsIn(order: DeployOrder, deployer: Deployer, parts: DeployPa
   }
 }
 
+/** What the host said to the order to start; nobody is left then. Throws what is no answer of the host's: how far it came is not known. */
+function refusalOf(error: unknown): string {
+  const { cause } = error as Error;
+  if (cause instanceof DeployRefusal && cause.code !== "BUSY") return `its agent could not be started: ${cause.message}.`;
+  throw error;
+}
+
 /** The last lines of the log that say something, for people. */
 function causeIn(lines: readonly string[]): string {
   const said = lines.flatMap((line) => {
@@ -208,7 +219,6 @@ async function takenBack({ order, deployer, parts, supervision, trouble, signal 
     await parts.giveBack();
     return new DeployError("DEPLOY_START_FAILED", order.name, `${trouble} Nothing runs there now. Mend the cause, then deploy again.`);
   }
-  await deployer.ask("start", { unit, name: order.name, supervision });
-  const still = await reportsIn(order, deployer, parts, release, signal);
+  const still = await deployer.ask("start", { unit, name: order.name, supervision }).then(() => reportsIn(order, deployer, parts, release, signal), refusalOf);
   return new DeployError("DEPLOY_START_FAILED", order.name, `${trouble} ${still === null ? "The release before runs again." : `The release before was started again, but: ${still}`}`);
 }

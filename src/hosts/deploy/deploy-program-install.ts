@@ -34,7 +34,7 @@ def place_node(wanted, place):
     if "path" in wanted:
         os.symlink(wanted["path"], place)
         return
-    for other in glob.glob(os.path.join(RELEASES, "*", "node")):
+    for other in glob.glob(os.path.join(glob.escape(RELEASES), "*", "node")):
         if os.path.isfile(other) and not os.path.islink(other) and hash_of(other) == wanted["sha256"]:
             os.link(other, place)
             return
@@ -53,7 +53,7 @@ def prove(place):
 
 
 def has_node(request):
-    return {"there": any(os.path.isfile(path) and not os.path.islink(path) and hash_of(path) == request["sha256"] for path in glob.glob(os.path.join(RELEASES, "*", "node")))}
+    return {"there": any(os.path.isfile(path) and not os.path.islink(path) and hash_of(path) == request["sha256"] for path in glob.glob(os.path.join(glob.escape(RELEASES), "*", "node")))}
 
 
 def installed(request):
@@ -65,7 +65,7 @@ def install(request):
     if whole(place, request):
         return {}
     os.makedirs(RELEASES, mode=0o700, exist_ok=True)
-    for left in glob.glob(os.path.join(RELEASES, ".new-*")):
+    for left in glob.glob(os.path.join(glob.escape(RELEASES), ".new-*")):
         drop(left)
     aside = os.path.join(RELEASES, ".new-%d" % os.getpid())
     try:
@@ -113,9 +113,10 @@ def put(request):
 
 
 def revert(request):
-    """Back to the release and the configuration before; null when there is none."""
+    """Back to the release and the configuration before; null when there is none: then what was put in place is nobody's past either."""
     before = json_of(at("previous.json"))
     if before is None or not os.path.isdir(os.path.join(RELEASES, before["release"])):
+        drop(at("current"))
         return {"release": None}
     put(before)
     return {"release": before["release"]}

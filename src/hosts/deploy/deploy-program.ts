@@ -296,12 +296,13 @@ def remove(request):
         return {"kept": []}
     kept = []
     attempts = os.path.join(STATE, "attempts")
-    for folder in sorted(glob.glob(os.path.join(attempts, "*", "*", "*"))):
+    within = glob.escape(attempts)  # a real path may hold anything; what it does not name would be dropped with its checkpoints
+    for folder in sorted(glob.glob(os.path.join(within, "*", "*", "*"))):
         if holds(folder):
             kept.append(folder)
         else:
             drop(folder)
-    for folder in glob.glob(os.path.join(attempts, "*", "*")) + glob.glob(os.path.join(attempts, "*")) + [attempts]:
+    for folder in glob.glob(os.path.join(within, "*", "*")) + glob.glob(os.path.join(within, "*")) + [attempts]:
         try:
             os.rmdir(folder)
         except OSError:

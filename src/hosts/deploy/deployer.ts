@@ -104,10 +104,12 @@ function greet(channel: ClientChannel, name: string, directory: string, signal: 
   return new Promise((resolve, reject) => {
     let waiting: { readonly id: number; resolve(value: unknown): void; reject(error: Error): void } | null = null;
     let ready = false;
+    let over: Error | null = null;
     let count = 0;
     let said = "";
     let stderr = "";
     const fail = (error: Error): void => {
+      over ??= error;
       clearTimeout(timer);
       signal.removeEventListener("abort", abort);
       reject(error);
@@ -119,6 +121,7 @@ function greet(channel: ClientChannel, name: string, directory: string, signal: 
     const timer = setTimeout(() => fail(new SshError("SSH_NOT_ANSWERING", name, `its Python did not start within ${START_MS / 1_000} s. The host may be overloaded.`)), START_MS);
     signal.addEventListener("abort", abort, { once: true });
     const ask: Session["ask"] = (op, parameters, answerMs) => new Promise((done, no) => {
+      if (over !== null) return no(over); // it ended between two questions: nobody would answer this one
       const late = setTimeout(() => fail(new SshError("SSH_NOT_ANSWERING", name, `it did not finish (${op}) within ${Math.round(answerMs / 1_000)} s.`)), answerMs); // Q3
       waiting = { id: ++count, resolve: (value) => { clearTimeout(late); done(value); }, reject: (error) => { clearTimeout(late); no(error); } };
       channel.write(`${ascii(JSON.stringify({ id: count, op, ...parameters }))}\n`);
@@ -175,14 +178,16 @@ function ascii(json: string): string {
   return json.replace(/[^\x20-\x7e]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-function inWords(name: string, { code, message }: DeployRefusal): Error {
+function inWords(name: string, refusal: DeployRefusal): Error {
+  const { code, message } = refusal;
+  const cause = { cause: refusal };
   switch (code) {
-    case "DISK_FULL": return new SshError("SSH_DISK_FULL", name, `its disk is full: ${message}. Free space, or name a working directory on a larger disk.`);
-    case "PERMISSION_DENIED": return new SshError("SSH_DIRECTORY_REFUSED", name, `${message}. Give the user the right to it, or name another working directory.`);
-    case "NODE_UNFIT": return new DeployError("DEPLOY_HOST_UNFIT", name, `Node does not run there (${message}). Install Node 20.19 or newer on it, or give it a working directory whose file system allows programs.`);
-    case "PACKAGE_UNFIT": return new DeployError("DEPLOY_HOST_UNFIT", name, `the agent does not load there: ${message}`);
-    case "STILL_RUNNING": return new DeployError("DEPLOY_STILL_RUNNING", name, `${message}. Look at it on the host, then give the order again.`);
-    case "BUSY": return new DeployError("DEPLOY_BUSY", name, `${message}. Wait, and give the order again.`, { retryable: true });
-    default: return new DeployError("DEPLOY_FAILED", name, `${message}. Nothing that runs was changed by this step; give the order again when the cause is gone.`);
+    case "DISK_FULL": return new SshError("SSH_DISK_FULL", name, `its disk is full: ${message}. Free space, or name a working directory on a larger disk.`, cause);
+    case "PERMISSION_DENIED": return new SshError("SSH_DIRECTORY_REFUSED", name, `${message}. Give the user the right to it, or name another working directory.`, cause);
+    case "NODE_UNFIT": return new DeployError("DEPLOY_HOST_UNFIT", name, `Node does not run there (${message}). Install Node 20.19 or newer on it, or give it a working directory whose file system allows programs.`, cause);
+    case "PACKAGE_UNFIT": return new DeployError("DEPLOY_HOST_UNFIT", name, `the agent does not load there: ${message}`, cause);
+    case "STILL_RUNNING": return new DeployError("DEPLOY_STILL_RUNNING", name, `${message}. Look at it on the host, then give the order again.`, cause);
+    case "BUSY": return new DeployError("DEPLOY_BUSY", name, `${message}. Wait, and give the order again.`, { retryable: true, ...cause });
+    default: return new DeployError("DEPLOY_FAILED", name, `${message}. Nothing that runs was changed by this step; give the order again when the cause is gone.`, cause);
   }
 }

@@ -1,9 +1,10 @@
 // The program that installs agents on hosts, asked over a real sshd; the supervisor it leaves; what is judged from its answers.
 import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { connectHost } from "../../../src/hosts/connection.js";
 import { openDeployer, type Deployer } from "../../../src/hosts/deploy/deployer.js";
 import { createDeployProgress } from "../../../src/hosts/deploy/deploy-progress.js";
 import { chooseNode, nodeSuffices, ownNodeSystem, refuseLackOfRoom, type HostLook } from "../../../src/hosts/deploy/host-fitness.js";
@@ -64,6 +65,30 @@ describe.skipIf(!sshdIsHere)("asked on a host", { timeout: 60_000 }, () => {
     await expect(deployer.ask("install", { ...wanted, archive })).rejects.toMatchObject({ code: "DEPLOY_FAILED", message: expect.stringContaining("not what was sent") });
     expect(spawnSync("ls", ["-A", join(sshd.folder, "w/agent/releases")], { encoding: "utf8" }).stdout.trim()).toBe("");
     await expect(deployer.ask("revert")).resolves.toEqual({ release: null });
+  });
+
+  test("a connection that ended between two questions is noticed before the next one is asked", async () => {
+    expect(await deployer.ask("state", { unit: UNIT })).toMatchObject({ agent: null });
+    expect(sshd.cutSessions()).toBeGreaterThan(0);
+    (await connectHost(sshd.access())).end(); // by then the end of the other one is here
+    expect(await deployer.ask("state", { unit: UNIT })).toMatchObject({ agent: null });
+  });
+
+  test("removing keeps an attempt with a checkpoint, whatever the real path of the working directory is called", async () => {
+    const real = join(sshd.folder, "odd [a-z]* ?");
+    const attempt = join(real, "agent/state/attempts/pip_1/train/1");
+    mkdirSync(join(attempt, "output/step-1"), { recursive: true });
+    mkdirSync(join(real, "agent/state/attempts/pip_1/look/1"), { recursive: true });
+    writeFileSync(join(attempt, "checkpoints"), `${JSON.stringify(join(attempt, "output/step-1"))}\n`);
+    symlinkSync(real, join(sshd.folder, "odd"));
+    const odd = openDeployer({ access: sshd.access(), directory: join(sshd.folder, "odd"), pythonEnvironment: null, signal: new AbortController().signal });
+    try {
+      expect(await odd.ask("remove", { unit: UNIT, patienceMs: 5_000 })).toEqual({ kept: [attempt] });
+    } finally {
+      odd.close();
+    }
+    expect(existsSync(join(attempt, "output/step-1"))).toBe(true);
+    expect(existsSync(join(real, "agent/state/attempts/pip_1/look"))).toBe(false);
   });
 });
 
