@@ -87,6 +87,7 @@ export class Batch implements BatchTransaction {
   readonly #watched: WatchedItem[] = [];
   readonly #answers: ((position: number | null) => void)[] = [];
   readonly #evaluations: { state: PipelineState; stage: string; attemptId: AttemptId }[] = [];
+  readonly #simulated = new Map<PipelineState, ReadonlySet<string>>();
   #client: pg.PoolClient | null = null;
 
   constructor(items: readonly EngineItem[], cache: StateCache, attempts: Map<AttemptId, KnownAttempt>, ingest: IngestOptions) {
@@ -252,7 +253,7 @@ export class Batch implements BatchTransaction {
     if (watched.length > 0) await this.client.query({ name: "sign-of-life", text: "update assignments set active_at = now() where attempt_id = any($1::text[]) and silence_limit_seconds is not null", values: [[...new Set(watched)]] });
     for (const { state, stage, attemptId } of this.#evaluations) {
       const found = findStage(state, stage)!;
-      if (found.stage.status === "COMPLETED") await recordEvaluation(this.client, { stageId: found.stage.id, pipelineId: state.id, attemptId, params: found.spec.params, outputs: found.stage.outputs, simulated: simulatedIn(state).has(stage), resolve: state, now: new Date(this.at) });
+      if (found.stage.status === "COMPLETED") await recordEvaluation(this.client, { stageId: found.stage.id, pipelineId: state.id, attemptId, params: found.spec.params, outputs: found.stage.outputs, simulated: this.#simulatedIn(state).has(stage), resolve: state, now: new Date(this.at) });
     }
     await enterNotices(this.client, this.#notices(), new Date(this.at));
     const batch = this.ledger.toAppend();
@@ -266,9 +267,16 @@ export class Batch implements BatchTransaction {
       const state = this.ledger.states.get(pipelineId)!;
       const notice = noticeOf(event, { pipelineId, seq, stageId: "stage" in event ? findStage(state, event.stage)!.stage.id : null });
       if (notice === null) return [];
-      const simulated = simulatedIn(state);
+      const simulated = this.#simulatedIn(state);
       return [{ ...notice, simulated: "stage" in event && event.type !== "StageWaitingApproval" ? simulated.has(event.stage) : simulated.size > 0 }];
     });
+  }
+
+  /** All stages of the pipeline are looked at: once, however many of them fail together. */
+  #simulatedIn(state: PipelineState): ReadonlySet<string> {
+    const known = this.#simulated.get(state) ?? simulatedIn(state);
+    this.#simulated.set(state, known);
+    return known;
   }
 
   settle(position: number | null): void {
