@@ -8,14 +8,8 @@ import { useCSRFPrevention } from "@graphql-yoga/plugin-csrf-prevention";
 import { getOperationAST, parse, type DocumentNode, type ExecutionArgs, type ExecutionResult, type GraphQLError, type GraphQLSchema } from "graphql";
 import { createYoga, useExecutionCancellation, type Plugin } from "graphql-yoga";
 import type { Logger } from "pino";
-import type { SealedSecrets } from "../access/sealed-secrets.js";
 import type { Authenticator } from "../access/authenticator.js";
-import type { HostDeployments } from "../access/host-deployments.js";
-import type { SshHosts } from "../access/ssh-hosts.js";
-import type { ControlPlane, Wakeups } from "../actors/control-plane.js";
 import type { ServerConfig } from "../config.js";
-import type { Db } from "../db/database.js";
-import type { Registry } from "../registry/registry.js";
 import { maskError, maskResult } from "../schema/api-errors.js";
 import { createContext, type Caller, type Context, type SchemaDependencies } from "../schema/context.js";
 import { DOCUMENT_LIMITS, documentLimitsRule, priceProblem } from "../schema/document-limits.js";
@@ -25,16 +19,7 @@ import { createSharedSubscribe, type Subscribe } from "../schema/streams/shared-
 
 export const GRAPHQL_PATH = "/graphql";
 
-export interface GraphqlDependencies {
-  readonly db: Db;
-  readonly controlPlane: ControlPlane;
-  readonly wakeups: Wakeups;
-  readonly authenticator: Authenticator;
-  readonly registry: Registry;
-  readonly sshHosts: SshHosts;
-  readonly hostDeployments: HostDeployments;
-  readonly secrets: SealedSecrets;
-  readonly log: Logger;
+export interface GraphqlDependencies extends Omit<SchemaDependencies, "config" | "bookmarkEveryMs" | "tail"> {
   readonly config: Pick<ServerConfig, "TRAINYARD_UNRESPONSIVE_AFTER_MS" | "TRAINYARD_LEASE_TTL_MS" | "TRAINYARD_CORS_ORIGINS">;
   /** A Bookmark goes out when a stream was quiet for this long; default 15 s. */
   readonly bookmarkEveryMs?: number;

@@ -10,7 +10,7 @@ import type { HostDeploymentsOptions } from "../../src/access/host-deployments.j
 import { buildCommandLine } from "../support/built-cli.js";
 import { startApi, type Api } from "../schema/api-world.js";
 import { startSshd, type OwnSshd } from "../support/sshd.js";
-import { processesBelow } from "../support/processes.js";
+import { killAll, processesBelow } from "../support/processes.js";
 
 const DEPLOYMENT = "servedBy agent { status } deployment { state release version supervision runningSince steps { name state detail bytesDone bytesTotal etaSeconds } error { code message } notes }";
 
@@ -86,17 +86,7 @@ export async function startDeploymentWorld(options: Partial<HostDeploymentsOptio
     },
     async stop() {
       await api.stop();
-      await pollUntil(() => {
-        const left = processesBelow(sshd.folder);
-        for (const pid of left) {
-          try {
-            process.kill(pid, "SIGKILL");
-          } catch {
-            // gone since the look
-          }
-        }
-        return left.length === 0;
-      }, 10_000);
+      await killAll(() => processesBelow(sshd.folder));
       await sshd.stop();
       rmSync(root, { recursive: true, force: true });
     },

@@ -3,6 +3,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished, expect, test } from "vitest";
 import { identifyProcess } from "../../src/process-identity.js";
+import type { Assignment } from "../../src/protocol/messages.js";
 import { agentDirectory, ageJournal, startAgentProcess, startTestAgent } from "../support/agents.js";
 import { assign, commandAssignment, startPeer, stop, type Peer } from "../support/control-plane-peer.js";
 
@@ -58,7 +59,8 @@ test("the exit status of a program that ended while no agent lived is known to t
   expect(outcome).toMatchObject({ kind: "FAILED", failure: { code: "MODULE_NOT_FOUND", exitCode: 7, message: "Python has no module verl on this host.", logTail: ["up", "ModuleNotFoundError: No module named 'verl'"] } });
 });
 
-test("a program that is gone with its launcher is said to have vanished", async () => {
+/** An attempt whose agent and program, with its launcher, were killed. */
+async function killedTogether(): Promise<{ readonly peer: Peer; readonly directory: string; readonly assignment: Assignment }> {
   const [peer, directory] = [await peerForTest(), agentDirectory()];
   const first = startAgentProcess(peer.url, directory);
   const assignment = commandAssignment([node, "-e", "console.log('up'); setInterval(() => {}, 1000)"]);
@@ -67,20 +69,17 @@ test("a program that is gone with its launcher is said to have vanished", async 
   await first.kill();
   const { pid } = JSON.parse(readFileSync(join(directory, "attempts", assignment.pipelineId, "work", "1", "launch.json"), "utf8")) as { pid: number };
   process.kill(-pid, "SIGKILL");
+  return { peer, directory, assignment };
+}
+
+test("a program that is gone with its launcher is said to have vanished", async () => {
+  const { peer, directory, assignment } = await killedTogether();
   startAgentProcess(peer.url, directory);
   expect((await peer.report("ended", assignment.attemptId, 15_000)).outcome).toMatchObject({ kind: "FAILED", failure: { code: "PROCESS_VANISHED" } });
 });
 
 test("a program of an earlier boot is said to have ended with the host", async () => {
-  const [peer, directory] = [await peerForTest(), agentDirectory()];
-  const first = startAgentProcess(peer.url, directory);
-  const assignment = commandAssignment([node, "-e", "console.log('up'); setInterval(() => {}, 1000)"]);
-  peer.order(assign(assignment));
-  await peer.until(() => peer.logOf(assignment.attemptId) === "up\n", "the program to run");
-  await first.kill();
-  const launchFile = join(directory, "attempts", assignment.pipelineId, "work", "1", "launch.json");
-  const { pid } = JSON.parse(readFileSync(launchFile, "utf8")) as { pid: number };
-  process.kill(-pid, "SIGKILL");
+  const { peer, directory, assignment } = await killedTogether();
   ageJournal(directory);
   startAgentProcess(peer.url, directory);
   expect((await peer.report("ended", assignment.attemptId, 15_000)).outcome).toMatchObject({ kind: "FAILED", failure: { code: "HOST_REBOOTED" } });

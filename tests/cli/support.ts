@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { inject, onTestFinished } from "vitest";
 import { builtCli } from "../support/built-cli.js";
-import { processesBelow } from "../support/processes.js";
+import { killAll, processesBelow } from "../support/processes.js";
 import { identifyProcess } from "../../src/process-identity.js";
 import { endProcess, pollUntil } from "../../src/server/embedded/server-process.js";
 
@@ -107,17 +107,7 @@ function commandLines(): [pid: number, args: string][] {
 
 /** kill -9, all at once, and waits until they are gone. */
 export async function killAllOf(dataDir: string): Promise<void> {
-  await pollUntil(() => {
-    const left = processesOf(dataDir);
-    for (const pid of left) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // gone since the look
-      }
-    }
-    return left.length === 0;
-  }, 10_000);
+  await killAll(() => processesOf(dataDir));
 }
 
 async function endAllOf(dataDir: string): Promise<void> {

@@ -1,13 +1,13 @@
 // A Ray cluster over two agents as the agents bring it up and down: Ray is real, what verl's main_ppo would do on it is a small program.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { readProcessTable } from "../../src/agent/place/process-table.js";
 import { packagePath } from "../../src/package-root.js";
 import { trainingFolder } from "../agent/training/training-world.js";
 import { sharedFolder, startTwo, twoMembers } from "../agent/training/two-agents.js";
 import { assign, stop } from "../support/control-plane-peer.js";
+import { leftOf } from "../support/processes.js";
 import { pythonFor } from "./verl-world.js";
 
 const python = pythonFor("verl", "a Ray cluster over two agents, ended well and stopped");
@@ -51,14 +51,3 @@ test.runIf(python !== null)("a stop takes the whole cluster down on both nodes",
   expect((await two.peer.report("ended", head.attemptId, 60_000)).outcome).toEqual({ kind: "STOPPED" });
   expect(leftOf(head.attemptId)).toEqual([]);
 });
-
-/** Command lines of what still runs for an attempt. */
-function leftOf(attemptId: string): string[] {
-  return readProcessTable().flatMap(({ pid }) => {
-    try {
-      return readFileSync(`/proc/${pid}/environ`, "latin1").includes(attemptId) ? [readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")] : [];
-    } catch {
-      return [];
-    }
-  });
-}

@@ -3,22 +3,16 @@
 
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import type { DataFormat, PreprocessInput, PreprocessParams } from "../../domain/data/preprocess-params.js";
+import type { InputFile as ReadableFile } from "../../data/intake.js";
+import type { PreprocessInput, PreprocessParams } from "../../domain/data/preprocess-params.js";
 import { inputsOf } from "../../domain/data/preprocess-params.js";
 import { isId } from "../../domain/ids.js";
 import { formatFor, KNOWN_ENDINGS } from "../../data/read/format.js";
 import { fileOfDataset, resolveDataset, type DatasetFetchOptions } from "./dataset-fetch.js";
 import { InputRefusedError } from "./input-refused.js";
 
-export interface InputFile {
-  /** Absolute and real. */
-  readonly path: string;
-  /** I1. */
-  readonly name: string;
-  /** What the stage says about it; one object for all files of a glob. */
-  readonly spec: PreprocessInput;
-  readonly format: DataFormat;
-  readonly gzip: boolean;
+/** I1: its path is absolute and real; `spec` is one object for all files of a glob. */
+export interface InputFile extends ReadableFile {
   readonly sizeBytes: number;
 }
 

@@ -1,11 +1,11 @@
 // Train stages with the stand-in for verl and TRL in the trainer's place: what it writes follows their contract, so that whole runs of every kind can be followed.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished, expect, test } from "vitest";
 import { temporaryFolderPath } from "../../../src/agent/training/temporary-folder.js";
-import { readProcessTable } from "../../../src/agent/place/process-table.js";
 import { agentDirectory, startAgentProcess } from "../../support/agents.js";
 import { assign, startPeer, stop, type Peer } from "../../support/control-plane-peer.js";
+import { leftOf } from "../../support/processes.js";
 import { startTrainingWorld, trainAssignment, trainingFolder, trainingInputs } from "./training-world.js";
 
 const PATIENCE = 40_000;
@@ -117,13 +117,3 @@ test("a simulated run says so in its log", async () => {
   await peer.report("ended", assignment.attemptId, PATIENCE);
   expect(peer.logOf(assignment.attemptId)).toContain("simulated: a stand-in");
 });
-
-function leftOf(attemptId: string): string[] {
-  return readProcessTable().flatMap(({ pid }) => {
-    try {
-      return readFileSync(`/proc/${pid}/environ`, "latin1").includes(attemptId) ? [readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")] : [];
-    } catch {
-      return [];
-    }
-  });
-}

@@ -1,26 +1,18 @@
 // Invariant 15 on the wire: a reader of metrics or of a log whose connection breaks again and again, and who comes back with the place where it stood, is told everything or told what it was not.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Assignment } from "../../../src/protocol/messages.js";
 import { CHAOS_SEED, createChance } from "../../support/chance.js";
 import { startFollower } from "../../support/checker-follower.js";
-import { commands } from "../../support/specs.js";
 import type { ScriptedAgent } from "../../support/world.js";
-import { startApi, type Api } from "../api-world.js";
+import type { Api } from "../api-world.js";
+import { startTelemetryWorld, type TelemetryWorld } from "./telemetry-world.js";
 
 let api: Api;
 let agent: ScriptedAgent;
+let running: TelemetryWorld["running"];
 beforeAll(async () => {
-  api = await startApi();
-  agent = await api.world.agent({ name: "box", pools: [{ queues: ["default"], concurrency: 100 }], run: () => "hold" });
+  ({ api, agent, running } = await startTelemetryWorld());
 });
 afterAll(() => api.stop());
-
-async function running(name: string): Promise<{ stageId: string; assignment: Assignment }> {
-  const id = await api.world.submit(commands(name, [{ name }]));
-  await api.world.until(id, (state) => state.stages.at(0).status === "RUNNING");
-  const assignment = agent.started.find((each) => each.pipelineId === id)!;
-  return { stageId: assignment.stageId, assignment };
-}
 
 test("points: what was told and what was declared as dropped add up to what is stored, over many connections", async () => {
   const { stageId, assignment: { attemptId, fence } } = await running("points");

@@ -1,24 +1,16 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ScriptedAgent } from "../../support/world.js";
 import type { Assignment } from "../../../src/protocol/messages.js";
-import { commands } from "../../support/specs.js";
-import { listen, startApi, type Api } from "../api-world.js";
+import { listen, type Api } from "../api-world.js";
+import { startTelemetryWorld, type TelemetryWorld } from "./telemetry-world.js";
 
 let api: Api;
 let agent: ScriptedAgent;
+let running: TelemetryWorld["running"];
 beforeAll(async () => {
-  api = await startApi();
-  agent = await api.world.agent({ name: "box", pools: [{ queues: ["default"], concurrency: 100 }], run: () => "hold" });
+  ({ api, agent, running } = await startTelemetryWorld());
 });
 afterAll(() => api.stop());
-
-/** A stage that runs, and its assignment. */
-async function running(name: string): Promise<{ stageId: string; assignment: Assignment }> {
-  const id = await api.world.submit(commands(name, [{ name }]));
-  await api.world.until(id, (state) => state.stages.at(0).status === "RUNNING");
-  const assignment = agent.started.find((each) => each.pipelineId === id)!;
-  return { stageId: assignment.stageId, assignment };
-}
 const points = ({ attemptId, fence }: Assignment, names: string[], list: [number, number, number | "NaN" | "Infinity" | "-Infinity"][]) =>
   agent.report({ type: "metrics", attemptId, fence, names, points: list.map(([index, step, value]) => [index, step, 1_700_000_000_000 + step, value]) });
 const log = ({ attemptId, fence }: Assignment, fromByte: number, text: string, skippedBytes = 0) => agent.report({ type: "log", attemptId, fence, fromByte, skippedBytes, text });
