@@ -1,11 +1,12 @@
 // A command stage of an agent that acts for an SSH host: a real sshd, real programs in a directory of their own, a real HTTP server.
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { newId } from "../../../src/domain/ids.js";
 import { identifyProcess } from "../../../src/process-identity.js";
 import { assign, commandAssignment, stop } from "../../support/control-plane-peer.js";
-import { startSshAgentWorld } from "../../support/ssh-agents.js";
+import { sshdForTest, startSshAgentWorld } from "../../support/ssh-agents.js";
 import { sshdIsHere } from "../../support/sshd.js";
 
 const python = (script: string, ...args: readonly string[]) => ["python3", "-c", script, ...args];
@@ -44,10 +45,16 @@ open(e["TRAINYARD_OUTPUTS_FILE"], "w").write(json.dumps({"n": 20, "cwd": os.getc
   });
 
   test("the Python environment's programs come first, and the words of the prefix stand before each program", async () => {
-    const world = await startSshAgentWorld({ place: { commandPrefix: ["env", "PREFIXED=yes"] } });
-    const assignment = commandAssignment(python(`import json,os; open(os.environ["TRAINYARD_OUTPUTS_FILE"],"w").write(json.dumps({"prefixed": os.environ.get("PREFIXED")}))`));
-    world.peer.order(assign(assignment));
-    expect((await world.peer.report("ended", assignment.attemptId, PATIENCE_MS)).outcome).toEqual({ kind: "COMPLETED", outputs: { prefixed: "yes" } });
+    const sshd = await sshdForTest();
+    const bin = join(sshd.folder, "venv/bin");
+    mkdirSync(bin, { recursive: true });
+    symlinkSync(execFileSync("sh", ["-c", "command -v python3"], { encoding: "utf8" }).trim(), join(bin, "python3"));
+    writeFileSync(join(bin, "whose"), "#!/bin/sh\necho of the environment, $PREFIXED\n", { mode: 0o755 });
+    const { peer } = await startSshAgentWorld({ sshd, place: { pythonEnvironment: join(sshd.folder, "venv"), commandPrefix: ["env", "PREFIXED=yes"] } });
+    const assignment = commandAssignment(["sh", "-c", "whose; command -v python3"]);
+    peer.order(assign(assignment));
+    expect((await peer.report("ended", assignment.attemptId, PATIENCE_MS)).outcome).toMatchObject({ kind: "COMPLETED" });
+    expect(peer.logOf(assignment.attemptId)).toBe(`of the environment, yes\n${join(bin, "python3")}\n`);
   });
 
   test("a file that an earlier stage left beside the agent is sent before the program is told of it, and not sent again", async () => {
