@@ -135,7 +135,7 @@ describe("the supervisor", { timeout: 60_000 }, () => {
   test("is one per folder", async () => {
     const run = supervised("exec sleep 60");
     expect(await pollUntil(() => run.starts() === 1, 30_000)).toBe(true);
-    const second = spawnSync("python3", [join(run.folder, "supervisor.py")], { encoding: "utf8" });
+    const second = spawnSync("python3", [join(run.folder, "supervisor.py")], { encoding: "utf8", timeout: 20_000 });
     expect(second).toMatchObject({ status: 1, stderr: expect.stringContaining("another supervisor") });
     process.kill(run.pid, "SIGTERM");
     expect(await pollUntil(() => identifyProcess(run.pid) === null, 30_000)).toBe(true);
