@@ -24,6 +24,8 @@ describe("the package of an agent", { timeout: 120_000 }, () => {
     const manifest = readFileSync(join(place, "manifest"), "utf8");
     expect(createHash("sha256").update(manifest).digest("hex")).toBe(packed.hash);
     for (const line of manifest.trimEnd().split("\n")) expect(createHash("sha256").update(readFileSync(join(place, line.slice(67)))).digest("hex"), line.slice(67)).toBe(line.slice(0, 64));
+    const paths = manifest.trimEnd().split("\n").map((line) => line.slice(67));
+    expect(paths).toEqual([...paths].sort()); // not as some file system happens to list them
     expect(manifest).toContain("package/src/verl/python/");
     expect(manifest).toContain("package/dist/data/preprocess.worker.js");
     expect(manifest).not.toMatch(/package\/(migrations|dist\/registry|node_modules\/(pg|graphql|ssh2|typescript)\/)|\.map$/m);
