@@ -1,7 +1,8 @@
 // The attempts under way on this host.
 //   A1. An attempt is begun once: the ledger knows whether it was.
 //   A2. Losing one lease ends that attempt only.
-//   A3. Programs run in the agent's place. What needs nothing of it (asking an endpoint) runs at home, beside the agent.
+//   A3. Programs of users and of what they install run in the agent's place. Programs of ours that need Node (reading rows, asking an endpoint, scoring, the stand-in
+//       for a trainer) run at home, beside the agent.
 
 import type { AttemptId } from "../domain/ids.js";
 import type { RefusedLease } from "../protocol/messages.js";
@@ -11,6 +12,7 @@ import { commandRole } from "./attempt/command-role.js";
 import { runInProcess, type InProcessRunner } from "./attempt/in-process-attempt.js";
 import { runPreprocess } from "./attempt/preprocess-attempt.js";
 import { evaluationRole } from "./attempt/evaluation-role.js";
+import { rehearsalHost } from "./attempt/rehearsal-host.js";
 import { graceOf, runProgram } from "./attempt/program-attempt.js";
 import type { Outcome, RunningAttempt } from "./attempt/running-attempt.js";
 import { trainerCapabilities, type Versions } from "./host/versions.js";
@@ -19,15 +21,11 @@ import { encodeRecord, type HeldAttempt, type StopOrder } from "./journal/record
 import { mergeRole } from "./training/merge-role.js";
 import { trainingRole } from "./training/training-role.js";
 
-/** What an agent can run on its own machine (capabilityOf), whatever is installed. */
+/** What an agent can run (capabilityOf), whatever is installed in its place. */
 export const CAPABILITIES = ["command", "evaluate", "evaluate:endpoint", "cleanup", "preprocess", "train:simulate", "merge:simulate", "evaluate:simulate", "evaluate:python", "python"] as const;
-/** Of these and of what is installed: programs of ours, which need Node and this package where they run. */
-const NEEDS_NODE = /^(?:(?:train|merge|evaluate):simulate|evaluate:python|evaluate:model:.+)$/;
-
-/** What an agent offers. `isHere`: its programs run on its own machine. */
-export function capabilitiesOf(versions: Versions, isHere: boolean): readonly string[] {
-  const all = [...CAPABILITIES, ...trainerCapabilities(versions)];
-  return isHere ? all : all.filter((capability) => !NEEDS_NODE.test(capability));
+/** What an agent offers. */
+export function capabilitiesOf(versions: Versions): readonly string[] {
+  return [...CAPABILITIES, ...trainerCapabilities(versions)];
 }
 
 export interface Attempts {
@@ -59,9 +57,12 @@ export function createAttempts(host: AttemptHost, ledger: Ledger, runner: InProc
       case "cleanup": return runCleanup(host, held);
       case "evaluate":
         if ("run" in held.assignment.params) return runProgram(host, held, commandRole, host.place);
-        return runProgram(host, held, evaluationRole, "endpoint" in held.assignment.params ? host.home : host.place); // A3
-      case "train": return runProgram(host, held, trainingRole, host.place);
-      case "merge": return runProgram(host, held, mergeRole, host.place);
+        return runProgram(host, held, evaluationRole, host.place, host.home); // A3
+      case "train":
+      case "merge": {
+        const where = held.assignment.params["simulate"] === true ? rehearsalHost(host) : host; // A3
+        return runProgram(where, held, held.assignment.kind === "train" ? trainingRole : mergeRole, where.place);
+      }
       case "command": return runProgram(host, held, commandRole, host.place);
       default: return runUnable(host, held);
     }

@@ -181,8 +181,9 @@ async function runAgent(options: RunOptions): Promise<Agent> {
   const sharedRoot = config.TRAINYARD_AGENT_SHARED_DIR === undefined ? null : resolve(config.TRAINYARD_AGENT_SHARED_DIR);
   const cpus = config.TRAINYARD_AGENT_CPUS ?? availableParallelism();
   const checkpointRoots = sharedRoot === null ? [attemptsRoot] : [attemptsRoot, sharedRoot];
-  const home = createLocalPlace({ environment, inherited: config.TRAINYARD_AGENT_ENV, checkpointRoots, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, cpus, ours: (pids) => attempts.ours(pids) });
+  const here = createLocalPlace({ environment, inherited: config.TRAINYARD_AGENT_ENV, checkpointRoots, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, cpus, ours: (pids) => attempts.ours(pids) });
   const remote = options.openPlace?.({ directory, attemptsRoot, ours: (pids) => attempts.ours(pids), log }) ?? null;
+  const home = remote === null ? here : { ...here, gpus: remote.gpus };
   const place: ProgramPlace = remote ?? home;
   const host: AttemptHost = {
     journal, spool, log, attemptsRoot, dataDirectories: config.TRAINYARD_DATA_DIRS.map((path) => resolve(path)), datasetsRoot, registry, environment, place, home, secretsFile: config.TRAINYARD_AGENT_SECRETS_FILE, python: config.TRAINYARD_AGENT_PYTHON, get cpus() { return place.cpus(); },
@@ -213,7 +214,7 @@ async function runAgent(options: RunOptions): Promise<Agent> {
     agent: ownVersion(), place, diskPath: attemptsRoot, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, python: config.TRAINYARD_AGENT_PYTHON, cacheFile: join(directory, "versions.json"), environment: remote === null ? environment : {},
     answered: () => { for (const look of hostListeners) look(); },
   });
-  const hostDescription = describedBy(versions, place, (found) => capabilitiesOf(found, remote === null));
+  const hostDescription = describedBy(versions, place, capabilitiesOf);
   const unlisten = place.onChange(() => { for (const look of hostListeners) look(); });
   let link: LinkKind | null = null;
   let sayConnected: () => void = () => undefined;

@@ -17,11 +17,17 @@ const configSchema = z.strictObject({
   params: evaluateModelParamsSchema,
   /** Files in the order of the params, as gathered by the agent; `spec` is the place of the entry in inputsOf. */
   files: z.array(z.strictObject({ path: z.string(), name: z.string(), spec: z.number().int().min(0), format: z.enum(DATA_FORMATS), gzip: z.boolean() })),
-  /** Interpreter that has verl. */
+  /** Interpreter of the attempt's place; it has verl where that is needed. */
   python: z.string(),
+  /** Version of that verl; null: it is not needed. */
+  verl: z.string().nullable(),
   gpus: z.number().int().min(0),
   /** A stand-in draws the answers, or made what is evaluated. */
   simulated: z.boolean().default(false),
+  /** Whether the place is this machine: then a scorer's program is started by the evaluation itself and judges each answer as it comes. */
+  scorerIsHere: z.boolean(),
+  /** File that gets what the programs in the place say. */
+  placeOutput: z.string(),
   /** Output directories of earlier attempts of the stage on this host, newest first. */
   earlier: z.array(z.string()),
 });

@@ -10,17 +10,11 @@ export class EvaluationGaveUpError extends Error {
   override readonly name = "EvaluationGaveUpError";
 }
 
-/** This host lacks what the evaluation needs. */
-export class EvaluationLacksModuleError extends Error {
-  override readonly name = "EvaluationLacksModuleError";
-}
-
-/** A program that was started ended badly; its own output, which stands in the log already, says why. */
-export class ChildFailedError extends Error {
-  override readonly name = "ChildFailedError";
+/** A program that ran for the evaluation left something else than it was to; its own output, which stands in the log already, may say why. */
+export class ProgramFailedError extends Error {
+  override readonly name = "ProgramFailedError";
 }
 
 /** What the last line of a failed evaluation begins with. */
 export const REFUSED_LINE = "evaluation refused: ";
 export const GAVE_UP_LINE = "evaluation gave up: ";
-export const LACKS_MODULE_LINE = "evaluation lacks a module: ";

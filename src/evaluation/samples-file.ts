@@ -32,6 +32,8 @@ const sampleSchema = z.object({
 export type Sample = z.infer<typeof sampleSchema>;
 
 export const SAMPLES_FILE = "samples.jsonl";
+/** Samples whose answers are all scored together later: nobody is told of them before. */
+const ANSWERS_FILE = "answers.jsonl";
 const SETTINGS_FILE = "evaluation.json";
 
 /** What answers depend on, as a hash: everything but how patiently they are fetched and how they are scored. */
@@ -55,9 +57,9 @@ export interface SamplesFile {
   close(): void;
 }
 
-/** Begins the file in `folder`, which must not have one. */
-export function createSamplesFile(folder: string, settings: Settings): SamplesFile {
-  const path = join(folder, SAMPLES_FILE);
+/** Opens the file in `folder`, behind what an earlier program of the attempt has left in it. `waits`: the one for answers that are scored later. */
+export function openSamplesFile(folder: string, settings: Settings, waits: boolean): SamplesFile {
+  const path = join(folder, waits ? ANSWERS_FILE : SAMPLES_FILE);
   writeFileSync(join(folder, SETTINGS_FILE), `${JSON.stringify(settings)}\n`, { mode: 0o600, flush: true });
   const handle = openSync(path, "a", 0o600);
   return {
@@ -77,11 +79,16 @@ export async function earlierSamples(folders: readonly string[], settings: Setti
   for (const folder of folders) {
     const left = readSettings(folder);
     if (left === null || left.drawnWith !== settings.drawnWith) continue; // S3
-    const own = new Map<string, Sample>();
-    for await (const sample of readSamples(join(folder, SAMPLES_FILE))) own.set(sample.id, sample); // S2
-    for (const [id, sample] of own) if (sample.responses.length > 0 && !found.has(id)) found.set(id, { sample, scored: sample.score !== null && left.scoredWith === settings.scoredWith });
+    for (const [id, sample] of await samplesIn(folder)) if (sample.responses.length > 0 && !found.has(id)) found.set(id, { sample, scored: sample.score !== null && left.scoredWith === settings.scoredWith });
   }
   return found;
+}
+
+/** The samples in a folder, by id. */
+export async function samplesIn(folder: string): Promise<ReadonlyMap<string, Sample>> {
+  const own = new Map<string, Sample>();
+  for (const name of [ANSWERS_FILE, SAMPLES_FILE]) for await (const sample of readSamples(join(folder, name))) own.set(sample.id, sample); // S2
+  return own;
 }
 
 /** The samples of a file, line by line; lines that are none are passed over. Nothing when there is no file. */

@@ -11,7 +11,7 @@ import { ScorerFailedError, type ProgramScorer } from "./scorers/program-scorer.
 import type { Score, Scorer } from "./scorers/scorer.js";
 import { confidenceOf, meanOf, type Confidence } from "../domain/evaluation/statistics.js";
 
-/** How responses are scored here; null: verl's main_eval does it at the end. */
+/** How responses are scored as they come; null: they are not, but all together when all are there. */
 export type Scoring = { readonly kind: "ours"; readonly score: Scorer } | { readonly kind: "program"; readonly program: ProgramScorer } | null;
 
 /** One score over the rows that have it. */
@@ -20,7 +20,7 @@ export interface MeanScore { readonly mean: number; readonly n: number; readonly
 export interface Figures {
   /** `score`: the mean over the scored rows. `best`: of the best of several answers to each row. And a program's further figures. Nothing without scored rows. */
   readonly scores: ReadonlyMap<string, MeanScore>;
-  /** Rows that were scored (for main_eval: answered). */
+  /** Rows that were scored (where they are not as they come: answered). */
   readonly counted: number;
   readonly errors: number;
   /** Answers that ended because maxTokens was reached. */
@@ -37,6 +37,10 @@ export interface ScoreKeeper {
   took(row: EvaluationRow, drawn: Drawn): Promise<void>;
   /** A sample of an earlier attempt, used as it is, or scored anew. */
   reuse(row: EvaluationRow, sample: Sample, scored: boolean): Promise<void>;
+  /** A sample of this attempt, as it is. */
+  keep(sample: Sample): Promise<void>;
+  /** One that stands in the file already. */
+  recall(sample: Sample): void;
   /** Costs time that grows with the rows. */
   figures(): Figures;
   /** The mean so far; null without scored rows. */
@@ -134,6 +138,8 @@ export function createScoreKeeper({ params, scoring, file, conceal, progressed }
       const { error: _old, figures: _figures, ...rest } = sample;
       return write({ ...rest, ...(await scoreAll(row, sample.responses)) });
     },
+    keep: (sample) => write(sample),
+    recall: (sample) => count(sample),
     figures: () => ({
       scores: new Map([...values].map(([name, held]) => [name, { mean: meanOf(held)!, n: held.length, confidence: confidenceOf(held)! }])),
       counted: scoring === null ? counts.answered : scored(), errors: counts.errors, truncated: counts.truncated, answers: counts.answers, firstError, somePassing,

@@ -5,7 +5,7 @@ import { startAgent } from "../../src/agent/daemon.js";
 import { createSshPlace } from "../../src/agent/place/ssh-place.js";
 import type { HostAccess } from "../../src/hosts/host-access.js";
 
-export interface SshHostOfTest { readonly access: HostAccess; readonly workingDirectory: string }
+export interface SshHostOfTest { readonly access: HostAccess; readonly workingDirectory: string; readonly nvidiaSmi?: string }
 
 const config = readConfig(agentConfigSchema, process.env);
 const host = JSON.parse(process.env["SSH_HOST"]!) as SshHostOfTest;
@@ -13,7 +13,7 @@ const agent = await startAgent({
   config, log: pino({ level: config.TRAINYARD_LOG_LEVEL }, pino.destination(2)), environment: {},
   openPlace: ({ directory, attemptsRoot, ours }) => createSshPlace({
     name: "gpu1", access: async () => host.access, workingDirectory: host.workingDirectory, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
-    nvidiaSmi: "/nonexistent/nvidia-smi", directory, attemptsRoot, ours, alarmed: () => undefined,
+    nvidiaSmi: host.nvidiaSmi ?? "/nonexistent/nvidia-smi", directory, attemptsRoot, ours, alarmed: () => undefined,
   }),
 });
 process.once("SIGTERM", () => void agent.stop("detach"));

@@ -1,7 +1,8 @@
 // A program that stands where Python with verl would: it answers the version probe, draws answers as main_generation_server does and scores as main_eval does,
 // as scripted by the JSON in STAND_IN. It follows what verl does with files (reference page of verl, §6), trains and knows nothing. For tests only.
-import { appendFileSync, chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { parquetWriteFile } from "hyparquet-writer";
@@ -16,6 +17,8 @@ export interface StandInScript {
   readonly fails?: { readonly say: string; readonly exit: number };
   /** One JSON line per start: argv. */
   readonly calls: string;
+  /** Draws nothing before there is such a file. */
+  readonly waitFor?: string;
   /** What main_eval prints around numbers. */
   readonly numpy?: boolean;
 }
@@ -45,6 +48,8 @@ export async function play(argv: readonly string[]): Promise<void> {
       process.stderr.write(`${script.fails.say}\n`);
       process.exit(script.fails.exit);
     }
+    console.log("(TaskRunner pid=1) loading");
+    while (script.waitFor !== undefined && !existsSync(script.waitFor)) await delay(20);
     const rows = await read(value("data.train_files"));
     if (new Set(rows.map(({ prompt }) => prompt.length)).size > 1) throw new Error("ValueError: setting an array element with a sequence: the dialogues have different lengths");
     const suffixes = script.answers ?? [""];

@@ -22,6 +22,9 @@ export interface AttemptDirectory {
   /** Of a program whose outputs are kept apart; `logFile` then holds both, merged line by line. */
   readonly stdoutFile: string;
   readonly stderrFile: string;
+  /** Both outputs of programs that run beside the agent, and of those in the attempt's place, where these are kept apart; `logFile` then holds all, merged line by line. */
+  readonly homeOutputFile: string;
+  readonly placeOutputFile: string;
   /** Written by the launcher: who it is (launch.json) and how the program ended (exit.json). */
   readonly launchFile: string;
   readonly exitFile: string;
@@ -40,7 +43,7 @@ export function attemptDirectory(attemptsRoot: string, assignment: Pick<Assignme
   const root = join(attemptsRoot, assignment.pipelineId, assignment.stage, String(assignment.fence));
   const at = (name: string) => join(root, name);
   return {
-    root, output: at("output"), work: at("work"), outputsFile: at("outputs.json"), metricsFile: at("metrics.jsonl"), logFile: at("log"), stdoutFile: at("stdout"), stderrFile: at("stderr"),
+    root, output: at("output"), work: at("work"), outputsFile: at("outputs.json"), metricsFile: at("metrics.jsonl"), logFile: at("log"), stdoutFile: at("stdout"), stderrFile: at("stderr"), homeOutputFile: at("output-home"), placeOutputFile: at("output-place"),
     launchFile: at("launch.json"), exitFile: at("exit.json"), checkpointsFile: at("checkpoints"), datasetsFile: at("datasets"), planFile: at("plan.json"),
   };
 }

@@ -19,9 +19,11 @@ export interface AttemptHost {
   readonly registry: DatasetSource;
   /** Absolute: attempt folders of other agents on this machine, whose results may be brought to the place. */
   neighbours(): readonly string[];
-  /** Where programs run (src/agent/place), and this machine, which may be the same. */
+  /** Where programs run (src/agent/place), and this machine, which may be the same. GPUs are those of the agent's place at both. */
   readonly place: Place;
   readonly home: Place;
+  /** Set when `place` is this machine although the agent acts for another (rehearsal-host.ts): what a stage may then have of this one. */
+  readonly guest?: { passes(variable: string): boolean };
   /** The agent's own: secrets are found there. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly secretsFile: string | undefined;

@@ -13,7 +13,7 @@ import type { AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
 import { classifyExit } from "./exit-causes.js";
 import { checkScores, readOutputs } from "./outputs-file.js";
-import { failed, type ProgramPlan, type ProgramRole } from "./program-role.js";
+import { failed, phasesInPlace, type ProgramPlan, type ProgramRole } from "./program-role.js";
 import type { Outcome } from "./running-attempt.js";
 import { refuseNul, stageEnvironment, unusableParams } from "./stage-environment.js";
 
@@ -29,7 +29,7 @@ export function commandRole(host: AttemptHost, held: HeldAttempt, resumed: boole
   const plan: ProgramPlan = { argv, workingDirectory: params.workingDirectory ?? null, environment: environment.variables, stopSignal: null };
 
   return {
-    phases: ["run"], apart: false, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
+    phase: phasesInPlace("run"), outputs: "together", graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
     next: async (ended, status, { directory, place, redactor }) => (ended === null ? { run: plan, phase: 0 } : { end: await collectOutputs(assignment, status as number, directory, redactor, place) }),
     recall: () => plan,
     follow: (_, { directory, artifact, redactor, publisher, notice }) => createMetricsTailer({ directory, artifact, redactor, source: held.metrics, publisher, totalSteps: params.totalSteps ?? null, notice }),

@@ -94,7 +94,7 @@ export function runPreprocess(host: AttemptHost, held: HeldAttempt): RunningAtte
   const make = async (directory: AttemptDirectory, progress: WorkProgress, say: Say): Promise<Made> => {
     const { signal } = abort;
     const params = readParams(assignment.params);
-    const roots = createDataRoots([...host.dataDirectories, host.attemptsRoot]);
+    const roots = createDataRoots([...host.dataDirectories, host.attemptsRoot, ...host.neighbours()]);
     const inputs = await gatherInputs(params, { registry: host.registry, roots, datasetsRoot: host.datasetsRoot, attemptsRoot: host.attemptsRoot, owner: attemptId, signal, progress, say: (text) => say(text) });
     const tokenizer = params.tokenizer === undefined ? null : await roots.locate(params.tokenizer);
     const datasetName = params.dataset ?? datasetNameOf(assignment.pipelineName, assignment.stage);

@@ -1,5 +1,5 @@
-// One attempt of a stage that is a program, in its place (src/agent/place): prepare, start, follow, collect, report. Also picks up where an earlier agent process stopped. What is particular to a
-// kind of stage is its role's business (program-role.ts).
+// One attempt of a stage that is a program, or several, in its place (src/agent/place) or beside the agent: prepare, start, follow, collect, report. Also picks up where an earlier agent process
+// stopped. What is particular to a kind of stage is its role's business (program-role.ts).
 //   P1. `started` is recorded together with who the program is; before that the launch file knows.
 //   P2. `ended` is recorded after everything the program wrote.
 //   P3. What the program leaves running is ended before the attempt is: the next one may get its GPU.
@@ -21,7 +21,7 @@ import { startTelemetryLoop } from "../telemetry/telemetry-loop.js";
 import { attemptDirectory, claimAttemptDirectory, makeAttemptDirectory, phaseDirectory, previousOutputDirectory, type AttemptDirectory } from "./attempt-directory.js";
 import type { AttemptHost } from "./attempt-host.js";
 import { programEnvironment, programMark } from "./program-environment.js";
-import { failed, NeverStarted, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "./program-role.js";
+import { failed, NeverStarted, type Phase, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "./program-role.js";
 import type { Outcome, RunningAttempt, StopRequest } from "./running-attempt.js";
 
 export { graceOf } from "./program-role.js";
@@ -37,13 +37,15 @@ const MEMBERS_LOOK_MS = 10_000;
 const GPU_PATIENCE_MS = 20_000;
 const GPU_LOOK_MS = 1_000;
 
-/** Runs the attempt in the place, or goes on with it. */
-export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleMaker, place: Place): RunningAttempt {
+/** Runs the attempt in the place, or goes on with it. `first`: where its first program runs, when that is not the place. */
+export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleMaker, place: Place, first: Place = place): RunningAttempt {
   const { assignment } = held;
   const { attemptId, fence } = assignment;
   const log = host.log.child({ attemptId, stage: assignment.stage });
   const mark = programMark(assignment);
   const publisher = createPublisher(host.spool, { attemptId, fence });
+  /** Where the program runs that runs, or ran last. */
+  let at = first;
   let program: ProgramIdentity | null = null;
   let known: readonly ProcessIdentity[] = [];
   let stopSignal: NodeJS.Signals | null = null;
@@ -67,7 +69,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   const endProgram = (graceMs: number): void => {
     if (program === null) return;
     const launcher = program;
-    ending ??= place.stop({ launcher, mark, first: stopSignal, known }, graceMs).then((remaining) => {
+    ending ??= at.stop({ launcher, mark, first: stopSignal, known }, graceMs).then((remaining) => {
       if (remaining.length > 0) log.error({ pids: remaining.map(({ pid }) => pid) }, "processes of the attempt do not end although they were killed; a device may hold them");
     });
     ending.catch(() => undefined); // whoever waits for it hears of it; nobody does when the agent leaves
@@ -80,26 +82,29 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   };
   /** P5. */
   const forsake = (): void => {
-    const why = place.barred();
+    const why = at.barred();
     if (stopping === null || why === null || left) return;
-    log.error({ place: place.name }, `the attempt is ended without its processes, which may live: ${why}`);
+    log.error({ place: at.name }, `the attempt is ended without its processes, which may live: ${why}`);
     publisher.abandon();
     leaveNow();
     forsaken = disowned ? Promise.resolve() : report(stopping.outcome);
   };
   const unlisten = place.onChange(forsake);
+  const environmentIn = (where: Place, stage: Readonly<Record<string, string>>, directory: AttemptDirectory): Record<string, string> => programEnvironment({
+    inherited: where.variables, stage, assignment, directory, previousOutput: previousOutputDirectory(host.attemptsRoot, assignment), hostHasGpus: place.gpus.hostHasGpus(),
+  });
   /** Starts the program. */
-  const start = async (plan: ProgramPlan, role: ProgramRole, directory: AttemptDirectory, context: RoleContext): Promise<StartedProgram> => {
+  const start = async (plan: ProgramPlan, outputs: StreamFiles, directory: AttemptDirectory): Promise<StartedProgram> => {
     if (stopping !== null) throw new NeverStarted((stopping as StopRequest).outcome);
     failpoint("before-spawn");
     // This process, or its host, may have stood still since the order was taken.
-    if (!place.mayHaveBegun(directory) && !host.leasesTrusted()) throw new NeverStarted({ kind: "REFUSED", reason: "The agent could not renew its leases before the program was to start; another agent may have the stage by now." });
-    const started = await place.start({
-      argv: plan.argv, directory,
+    if (!at.mayHaveBegun(directory) && !host.leasesTrusted()) throw new NeverStarted({ kind: "REFUSED", reason: "The agent could not renew its leases before the program was to start; another agent may have the stage by now." });
+    const started = await at.start({
+      argv: plan.argv, directory, outputs,
       workingDirectory: plan.workingDirectory === null ? directory.work : resolve(directory.work, plan.workingDirectory),
-      environment: context.environmentWith(plan.environment),
-      outputs: role.apart ? { stdout: directory.stdoutFile, stderr: directory.stderrFile } : { stdout: directory.logFile, stderr: directory.logFile },
+      environment: environmentIn(at, plan.environment, directory),
       signal: preparing.signal,
+      ...(plan.reads === undefined ? {} : { reads: plan.reads }),
     }).catch((error: unknown) => {
       if (error instanceof LaunchError) throw new NeverStarted(failed(error.code, error.message));
       throw error;
@@ -111,22 +116,22 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   /** Why the program left no exit status. */
   const vanished = async (speechless: boolean, directory: AttemptDirectory, redactor: Redactor): Promise<Outcome> => {
     const logTail = readLogTail(directory.logFile, redactor);
-    if (program !== null && (await answerOf(place.outlived(program), false))) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
+    if (program !== null && (await answerOf(at.outlived(program), false))) return failed("HOST_REBOOTED", "The host, or the container of the agent, was restarted while the program ran.", null, logTail);
     if (speechless) return failed("DISK_FULL", "The disk of this host was full: the program could not be started.", "Free space on that host.");
     return failed("PROCESS_VANISHED", "The program is gone and left no exit status: it was killed together with its launcher.", "Look in the host's kernel log for an OOM kill of the whole group.", logTail);
   };
 
   /** P3. The program and everything it left are gone when this resolves. */
-  const clear = async (logTailer: LogTailer): Promise<void> => {
+  const clear = async ({ at: side }: Phase, logTailer: LogTailer): Promise<void> => {
     if (ending !== null) await ending;
-    if (program === null || (await place.outlived(program))) return;
+    if (program === null || (await at.outlived(program))) return;
     const target = { launcher: program, mark, known };
-    const leftovers = await place.members(target);
+    const leftovers = await at.members(target);
     if (leftovers.length > 0) {
       logTailer.notice(`the program ended and left ${leftovers.length} process${leftovers.length === 1 ? "" : "es"} running; they are ended now.`);
-      await place.stop(target, LEFTOVER_GRACE_MS);
+      await at.stop(target, LEFTOVER_GRACE_MS);
     }
-    if (assignment.gpus.length === 0) return;
+    if (assignment.gpus.length === 0 || side === "home") return; // what runs at home uses none
     const until = performance.now() + GPU_PATIENCE_MS;
     for (let taken = await place.gpus.taken(assignment.gpus); taken !== null; taken = await place.gpus.taken(assignment.gpus)) {
       if (left || performance.now() >= until) {
@@ -140,28 +145,30 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
   /** Follows the program of a phase to its end. False: this agent left it running. */
   const follow = async (phase: number, role: ProgramRole, context: RoleContext, gone: Promise<void>): Promise<boolean> => {
     const { directory, redactor } = context;
-    const merger = role.apart ? createStreamMerger({ stdout: directory.stdoutFile, stderr: directory.stderrFile, log: directory.logFile, source: held.streams ?? null }) : undefined;
+    const running = role.phase(phase) as Phase;
+    const merged = mergedFiles(role, directory);
+    const merger = merged === null ? undefined : createStreamMerger({ ...merged, log: directory.logFile, source: held.streams ?? null });
     const logTailer = createLogTailer({ file: directory.logFile, redactor, source: held.log, publisher, ...(merger === undefined ? {} : { merger }) });
     const metrics = role.follow(phase, {
       directory, redactor, publisher, notice: (text) => logTailer.notice(text), left: leaving, giveUp: (outcome) => stop({ graceMs: role.graceMs, outcome }),
-      artifact: (path) => Promise.race([place.artifact(directory, path), leaving.then(() => null)]), // what is left is published nowhere any more
+      artifact: (path) => Promise.race([at.artifact(directory, path), leaving.then(() => null)]), // what is left is published nowhere any more
     });
     const brought = role.brings?.(phase, directory) ?? { growing: [], results: [] };
-    const following = place.follow({
-      growing: [...(role.apart ? [directory.stdoutFile, directory.stderrFile] : [directory.logFile]), directory.metricsFile, ...brought.growing], results: [directory.outputsFile, ...brought.results],
-    }, host.fatal);
+    const { stdout, stderr } = outputFiles(role, running, directory);
+    const own = role.outputs === "by place" ? { growing: [], results: [] } : { growing: [directory.metricsFile], results: [directory.outputsFile] }; // there they are written at home
+    const following = at.follow({ growing: [...new Set([stdout, stderr]), ...own.growing, ...brought.growing], results: [...own.results, ...brought.results] }, host.fatal);
     const telemetry = startTelemetryLoop({ folder: directory.root, log: logTailer, metrics, failed: host.fatal });
     if (stopping !== null) endProgram((stopping as StopRequest).graceMs);
     if (disowned) endProgram(role.graceMs);
     const looking = setInterval(() => {
       if (program === null || ending !== null) return;
-      void place.members({ launcher: program, mark, known }).then((members) => { known = members; }, () => undefined); // P4
+      void at.members({ launcher: program, mark, known }).then((members) => { known = members; }, () => undefined); // P4
     }, MEMBERS_LOOK_MS);
     looking.unref();
     const over = async (): Promise<void> => {
       await gone;
       failpoint("after-exit-before-report");
-      await clear(logTailer);
+      await clear(running, logTailer);
       await following.caughtUp();
     };
     try {
@@ -184,21 +191,20 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     const directory = attemptDirectory(host.attemptsRoot, assignment);
     const aside = held.program === null ? claimAttemptDirectory(host.attemptsRoot, assignment) : null;
     if (aside !== null) log.warn({ aside }, "the directory of an attempt that the control plane no longer knows was set aside");
-    const begun = async (files: AttemptDirectory): Promise<boolean> => place.mayHaveBegun(files) && (await answerOf(place.state(files), false)).begun;
-    let resumed = held.program !== null || (await begun(directory));
+    const begun = async (where: Place, files: AttemptDirectory): Promise<boolean> => where.mayHaveBegun(files) && (await answerOf(where.state(files), false)).begun;
+    let resumed = held.program !== null || (await begun(first, directory));
     const role = makeRole(host, held, resumed);
     tidy = () => role.tidy?.();
     const redactor = createRedactor([...role.secrets, ...place.secrets]);
     const context: RoleContext = {
       directory, place: place === host.home ? place : boundTo(place, preparing.signal), redactor, signal: preparing.signal,
-      environmentWith: (stage) => programEnvironment({
-        inherited: place.variables, stage, assignment, directory, previousOutput: previousOutputDirectory(host.attemptsRoot, assignment), hostHasGpus: place.gpus.hostHasGpus(),
-      }),
-      say: (text) => place.say(role.apart ? directory.stderrFile : directory.logFile, `[trainyard] ${text}\n`),
+      environmentWith: (stage) => environmentIn(place, stage, directory),
+      say: (text) => (role.outputs === "by place" ? host.home : place).say(outputFiles(role, role.phase(0) as Phase, directory).stderr, `[trainyard] ${text}\n`),
     };
-    const filesOf = (phase: number): AttemptDirectory => phaseDirectory(directory, phase, role.phases[phase] as string);
+    const filesOf = (position: number): AttemptDirectory => phaseDirectory(directory, position, (role.phase(position) as Phase).name);
+    const whereOf = (position: number): Place => ((role.phase(position) as Phase).at === "home" ? host.home : place);
     let phase = 0;
-    for (let position = role.phases.length - 1; position > 0 && phase === 0; position--) if (await begun(filesOf(position))) phase = position;
+    while (role.phase(phase + 1) !== null && (await begun(whereOf(phase + 1), filesOf(phase + 1)))) phase++;
     resumed ||= phase > 0;
     let ended: number | null = null; // the phase that has ended
     let outcome: Outcome | null = null;
@@ -214,13 +220,14 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
       let gone: Promise<void>;
       if (resumed) {
         resumed = false;
-        program = (phase === 0 ? held.program : null) ?? (await answerOf(place.state(filesOf(phase)), false)).program;
+        at = whereOf(phase);
+        program = (phase === 0 ? held.program : null) ?? (await answerOf(at.state(filesOf(phase)), false)).program;
         plan = role.recall(phase, directory);
         log.info({ pid: (program as ProgramIdentity | null)?.pid }, "program of an earlier agent process taken over");
-        gone = program === null ? Promise.resolve() : place.untilGone(program, filesOf(phase));
+        gone = program === null ? Promise.resolve() : at.untilGone(program, filesOf(phase));
       } else {
         if (stopping !== null) break;
-        const last = ended === null ? null : await answerOf(place.state(filesOf(ended)), false);
+        const last = ended === null ? null : await answerOf(at.state(filesOf(ended)), false);
         const status = last?.status ?? null;
         if (ended !== null && last !== null && status === null) {
           outcome = await vanished(last.speechless, filesOf(ended), redactor);
@@ -234,9 +241,11 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
         }
         phase = step.phase;
         plan = step.run;
+        at = whereOf(phase);
+        program = null; // the one before is gone: a stop meanwhile is for the one that comes
         known = [];
         ending = null;
-        const started: StartedProgram | "left" = await Promise.race([start(plan, role, filesOf(phase), context), leaving]);
+        const started: StartedProgram | "left" = await Promise.race([start(plan, outputFiles(role, role.phase(phase) as Phase, directory), filesOf(phase)), leaving]);
         if (started === "left") return;
         ({ program, gone } = started);
       }
@@ -245,7 +254,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
         const identity = program as ProgramIdentity | null;
         await host.journal.append([
           ...(identity === null ? [] : [{ vital: true, line: () => encodeRecord("program", JSON.stringify({ attemptId, program: identity })), written: () => { held.program = identity; } }]),
-          ...host.spool.entries([{ ...of, type: "started", at: Date.now(), command: plan.argv.map((word) => redactor.redact(place.there(word))) }]),
+          ...host.spool.entries([{ ...of, type: "started", at: Date.now(), command: plan.argv.map((word) => redactor.redact(at.there(word))) }]),
         ]); // P1
       }
       if (!(await follow(phase, role, { ...context, directory }, gone)) || disowned) return;
@@ -281,6 +290,21 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
       publisher.abandon();
       await done;
     },
-    pids: async () => (program === null ? [] : (await place.members({ launcher: program, mark, known })).map(({ pid }) => pid)),
+    pids: async () => (program === null || at !== place ? [] : (await at.members({ launcher: program, mark, known })).map(({ pid }) => pid)),
   };
+}
+
+interface StreamFiles { readonly stdout: string; readonly stderr: string }
+
+/** Where a phase's program writes. */
+function outputFiles({ outputs }: ProgramRole, { at }: Phase, directory: AttemptDirectory): StreamFiles {
+  if (outputs === "by stream") return { stdout: directory.stdoutFile, stderr: directory.stderrFile };
+  const file = outputs === "together" ? directory.logFile : at === "home" ? directory.homeOutputFile : directory.placeOutputFile;
+  return { stdout: file, stderr: file };
+}
+
+/** The two files that are merged into the log; null: programs write to it themselves. */
+function mergedFiles({ outputs }: ProgramRole, directory: AttemptDirectory): StreamFiles | null {
+  if (outputs === "together") return null;
+  return outputs === "by stream" ? { stdout: directory.stdoutFile, stderr: directory.stderrFile } : { stdout: directory.homeOutputFile, stderr: directory.placeOutputFile };
 }

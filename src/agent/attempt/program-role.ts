@@ -1,6 +1,7 @@
 // What is particular to a kind of stage that is a program. program-attempt.ts does what all of them have in common: the life of the process, log, journal, stop, end.
 //   R1. An attempt has one or several programs, its phases, one after the other. Between two of them nothing is remembered in memory: an agent that takes over
 //       finds out from the attempt's directory which phase runs or ran last.
+//   R2. A phase runs in the attempt's place, or at home, beside the agent: coordination of ours, which needs Node, and never a program of the user's.
 
 import type { FailureCode } from "../../domain/pipeline/spec.js";
 import type { HeldAttempt } from "../journal/records.js";
@@ -19,7 +20,21 @@ export interface ProgramPlan {
   readonly environment: Readonly<Record<string, string>>;
   /** Sent first when it is to stop, to the program itself and not to what it started; null: SIGTERM to all of it. */
   readonly stopSignal: NodeJS.Signals | null;
+  /** Files of home's in the attempt's own directory that it reads. */
+  readonly reads?: readonly string[];
 }
+
+/** One of an attempt's programs. */
+export interface Phase {
+  /** For file names; those of the first one have none. */
+  readonly name: string;
+  /** R2. */
+  readonly at: "place" | "home";
+}
+
+/** Where the outputs of programs go. "together": into the log file. "by stream": standard output and error into files of their own, merged into the log. "by place": both of what runs
+ *  at home into one file and both of what runs in the place into another, merged into the log; a file is written on one machine only. */
+export type OutputFiles = "together" | "by stream" | "by place";
 
 export interface RoleContext {
   readonly directory: AttemptDirectory;
@@ -34,7 +49,7 @@ export interface RoleContext {
   say(text: string): void;
 }
 
-/** What follows: a phase, by its position in `phases`, or the end. */
+/** What follows: a phase, by its position, or the end. */
 export type RoleStep = { readonly run: ProgramPlan; readonly phase: number } | { readonly end: Outcome };
 
 /** Follows what the program of a phase writes beside its log. */
@@ -58,10 +73,9 @@ export interface FollowContext {
 }
 
 export interface ProgramRole {
-  /** Names of the phases, for file names; the first one's files have none. */
-  readonly phases: readonly string[];
-  /** Whether standard output is kept apart from standard error. */
-  readonly apart: boolean;
+  /** The phase at this position; null: it has fewer. A later phase begins only after the one before it, but for the first, which may be left out. */
+  phase(position: number): Phase | null;
+  readonly outputs: OutputFiles;
   /** Milliseconds between the first signal and SIGKILL. */
   readonly graceMs: number;
   /** Values that leave this host nowhere. */
@@ -88,6 +102,11 @@ export class NeverStarted extends Error {
 
 export function failed(code: FailureCode, message: string, hint: string | null = null, logTail: readonly string[] = [], exitCode: number | null = null): Outcome {
   return { kind: "FAILED", failure: { code, message: message.slice(0, 10_000), hint, exitCode, logTail: [...logTail] } };
+}
+
+/** Phases that all run in the attempt's place. */
+export function phasesInPlace(...names: readonly string[]): ProgramRole["phase"] {
+  return (position) => (names[position] === undefined ? null : { name: names[position], at: "place" });
 }
 
 /** A phase that leaves nothing but its log. */

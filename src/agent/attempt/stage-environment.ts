@@ -7,8 +7,9 @@ import { resolveSecrets, SecretError, type ResolvedEnvironment } from "./secrets
 
 /** Throws NeverStarted. On a resumed attempt a secret that is gone since is only missed by the redactor. */
 export function stageEnvironment(variables: Readonly<Record<string, string | number | boolean>>, held: HeldAttempt, host: AttemptHost, resumed: boolean): ResolvedEnvironment {
+  const passing = host.guest === undefined ? variables : Object.fromEntries(Object.entries(variables).filter(([name]) => host.guest!.passes(name)));
   try {
-    return resolveSecrets(variables, { environment: host.environment, file: host.secretsFile });
+    return resolveSecrets(passing, { environment: host.environment, file: host.secretsFile });
   } catch (error) {
     if (!(error instanceof SecretError)) throw error;
     if (!resumed) throw new NeverStarted(failed("INVALID_INPUT", error.message, "Give the agent the secret, then retry."));

@@ -32,6 +32,8 @@ export interface ProgramStart {
   readonly workingDirectory: string;
   /** Files of standard output and error, which may be one. */
   readonly outputs: { readonly stdout: string; readonly stderr: string };
+  /** Files in the attempt's directory here that it reads. Those of other attempts are brought when argv or environment name them. */
+  readonly reads?: readonly string[];
   /** Gives up before anything was started; once the start was asked for it is waited for whether it took place. */
   readonly signal: AbortSignal;
 }

@@ -239,10 +239,12 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
       }
     }
   };
-  /** What an earlier stage left at home (a preprocess stage's files) goes to the host before a program is told of it. The real path decides: no `..` and no link in what a stage names leads to another file of home's. */
+  /** What an earlier stage left at home (a preprocess stage's files), and what the program is to read of its own attempt's, goes to the host before it is told of it. The real path decides: no `..` and
+   *  no link in what a stage names leads to another file of home's. */
   const bring = async (start: ProgramStart): Promise<(text: string) => string> => {
     const texts = [...start.argv, ...Object.values(start.environment)];
-    const paths = [...new Set(texts.flatMap((text) => pathsBelow(text, attemptsRoot)))].filter((path) => !isBelow(start.directory.root, path) && realPathInside(attemptsRoot, attemptsRoot, path) !== null && statSync(path, { throwIfNoEntry: false })?.isFile() === true);
+    const ofOthers = texts.flatMap((text) => pathsBelow(text, attemptsRoot)).filter((path) => !isBelow(start.directory.root, path) && realPathInside(attemptsRoot, attemptsRoot, path) !== null && statSync(path, { throwIfNoEntry: false })?.isFile() === true);
+    const paths = [...new Set([...ofOthers, ...(start.reads ?? [])])];
     const sent = await push(paths, { signal: start.signal, say: (text) => void said.set(start.outputs.stderr, `${said.get(start.outputs.stderr) ?? ""}[trainyard] ${text}\n`) });
     return (text) => there(paths.reduce((result, path, index) => translated(result, path, sent[index]!), text));
   };

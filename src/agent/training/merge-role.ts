@@ -8,7 +8,7 @@ import { simulatedPython } from "../../simulation/stand-in.js";
 import { releaseFor } from "../../verl/releases.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { classifyExit } from "../attempt/exit-causes.js";
-import { failed, NeverStarted, NOTHING_TO_FOLLOW, type ProgramPlan, type ProgramRole } from "../attempt/program-role.js";
+import { failed, NeverStarted, NOTHING_TO_FOLLOW, phasesInPlace, type ProgramPlan, type ProgramRole } from "../attempt/program-role.js";
 import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-environment.js";
 import type { HeldAttempt } from "../journal/records.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
@@ -28,7 +28,7 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
   const running = (argv: readonly string[]): ProgramPlan => ({ argv, workingDirectory: null, environment: { PYTHONUNBUFFERED: "1", TOKENIZERS_PARALLELISM: "true" }, stopSignal: null });
 
   return {
-    phases: ["merge"], apart: false, graceMs: 30_000, secrets: environment.secrets,
+    phase: phasesInPlace("merge"), outputs: "together", graceMs: 30_000, secrets: environment.secrets,
     async next(ended, status, { directory, place, redactor, environmentWith, say, signal }) {
       const model = join(directory.output, "model");
       const reported = place.there(model);

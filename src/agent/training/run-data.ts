@@ -74,7 +74,7 @@ async function placesOf(given: readonly string[], field: string, host: AttemptHo
 }
 
 async function fetched(ref: string, host: AttemptHost, options: FindOptions): Promise<string> {
-  const roots = createDataRoots([...host.dataDirectories, host.attemptsRoot]);
+  const roots = createDataRoots([...host.dataDirectories, host.attemptsRoot, ...host.neighbours()]);
   try {
     const dataset = await resolveDataset(ref, { registry: host.registry, ...options });
     return await fileOfDataset(dataset, { registry: host.registry, roots, datasetsRoot: host.datasetsRoot, progress: createWorkProgress(), ...options });
@@ -100,18 +100,18 @@ async function placeOf(file: string, field: string, host: AttemptHost, options: 
   const candidates = isAbsolute(file) ? [file] : host.dataDirectories.map((folder) => resolve(folder, file));
   const here = candidates.find((candidate) => statSync(candidate, { throwIfNoEntry: false })?.isFile() === true);
   const isHere = host.place === host.home;
+  const real = here === undefined ? null : realpathSync(here);
+  const below = (folders: readonly string[]) => real !== null && folders.some((folder) => isBelow(realOf(folder), real)); // D1
   if (isHere) {
-    if (here !== undefined) return { here, there: here };
+    if (here !== undefined && (host.guest === undefined || below([host.attemptsRoot, ...host.neighbours(), ...host.dataDirectories]))) return { here, there: here };
   } else {
-    const real = here === undefined ? null : realpathSync(here);
-    const below = (folders: readonly string[]) => real !== null && folders.some((folder) => isBelow(realOf(folder), real)); // D1
     if (below([host.attemptsRoot, ...host.neighbours()])) return brought(real!, options);
     const kind = isAbsolute(file) ? (await place.stat([file]))[0]?.kind : undefined;
     if (kind === "file" || kind === "link") return { here: null, there: file };
     if (below(host.dataDirectories)) return brought(real!, options);
   }
   const folders = `its data directories (${host.dataDirectories.join(", ") || "none are configured"})`;
-  throw new NeverStarted(failed("FILE_NOT_FOUND", `${field}: there is no file ${file} on ${place.name}${isAbsolute(file) && isHere ? "" : isHere ? ` in ${folders}` : `, nor in the data directories of its agent (${host.dataDirectories.join(", ") || "none are configured"})`}.`,
+  throw new NeverStarted(failed("FILE_NOT_FOUND", `${field}: there is no file ${file} ${host.guest === undefined ? `on ${place.name}` : "beside the agent, where a rehearsal runs"}${isAbsolute(file) && isHere ? "" : isHere ? ` in ${folders}` : `, nor in the data directories of its agent (${host.dataDirectories.join(", ") || "none are configured"})`}.`,
     "Files of an earlier stage are only on the host that ran it: run both on one host (resources.labels), on a shared file system, or name a registered data set (dataset:<name>)."));
 }
 

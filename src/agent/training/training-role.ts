@@ -7,7 +7,7 @@ import { trainParamsSchema } from "../../domain/training/train-params.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { classifyExit } from "../attempt/exit-causes.js";
-import { failed, NOTHING_TO_FOLLOW, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "../attempt/program-role.js";
+import { failed, NOTHING_TO_FOLLOW, phasesInPlace, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "../attempt/program-role.js";
 import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-environment.js";
 import type { HeldAttempt } from "../journal/records.js";
 import { exportCommand, keepModel } from "./model-export.js";
@@ -41,7 +41,7 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
     (params.export === "last" && trained.checkpoint !== null ? { run: await exportPlan(note, trained.checkpoint, context), phase: EXPORT } : { end: { kind: "COMPLETED", outputs: trained.outputs } });
 
   return {
-    phases: ["train", "export"], apart: true, graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
+    phase: phasesInPlace("train", "export"), outputs: "by stream", graceMs: params.graceSeconds * 1_000, secrets: environment.secrets,
     async next(ended, status, context) {
       const { directory } = context;
       if (ended === null) {

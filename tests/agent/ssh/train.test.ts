@@ -247,6 +247,35 @@ describe.skipIf(!sshdIsHere)("a training on an SSH host", { timeout: 240_000 }, 
     await expect.poll(() => existsSync(`/tmp/ty-${train.attemptId.slice(-12)}`), { timeout: 30_000 }).toBe(false);
   });
 
+  test("a rehearsal of a training, its merge and its evaluation runs beside the agent: the host needs neither verl nor Node, and no code of the stage runs here", async () => {
+    const world = await startWorld();
+    const { peer, folder, directory } = world;
+    const lacking = { python: join(folder, "no-such-python"), model: "Qwen/Qwen2.5-0.5B", simulate: true };
+    const params = scenario({ ...world.sft, ...lacking });
+    const train = trainAssignment({ ...params, env: { ...params.env, NODE_OPTIONS: "--require /nonexistent.js" } }, { gpus: [0], members: [{ agentName: "test", address: null, gpus: [0] }] });
+    peer.order(assign(train));
+    const outputs = await completed(world, train);
+    expect(outputs).toMatchObject({ simulated: true, steps: 8, checkpoint: join(directory, "attempts", train.pipelineId, "train", "1", "output", "checkpoints", "global_step_8") });
+    expect(stepsOf(peer, train, "train/loss")).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    const merge: Assignment = { ...trainAssignment({ checkpoint: outputs["checkpoint"] as string, simulate: true }), kind: "merge", stage: "merge", pipelineId: train.pipelineId };
+    peer.order(assign(merge));
+    const { model } = await completed(world, merge);
+    const evaluate: Assignment = { ...trainAssignment({ model: model as string, input: "questions.jsonl", scorer: "exact", simulate: true }), kind: "evaluate", stage: "score", pipelineId: train.pipelineId };
+    writeFileSync(join(folder, "questions.jsonl"), Array.from({ length: 20 }, (_, index) => JSON.stringify({ question: `${index}?`, answer: String(index) })).join("\n"));
+    peer.order(assign(evaluate));
+    expect(await completed(world, evaluate)).toMatchObject({ simulated: true, sampleCount: 20 });
+    expect(existsSync(join(world.there, "attempts", train.pipelineId))).toBe(false);
+
+    const tidy: Assignment = { ...trainAssignment({ stages: ["train"] }), kind: "cleanup", stage: "tidy", pipelineId: train.pipelineId, deletions: checkpointsOf(peer, train).slice(0, 2).map(({ path }) => ({ checkpointId: newId("ckp"), path })) };
+    peer.order(assign(tidy));
+    expect(await completed(world, tidy)).toMatchObject({ deleted: 2, failed: 0 });
+    const secret = join(trainingFolder(), "secret.parquet");
+    writeFileSync(secret, readFileSync(join(folder, "sft.parquet")));
+    const curious = trainAssignment({ ...params, trainFiles: secret });
+    peer.order(assign(curious));
+    expect(await ended(world, curious)).toMatchObject({ kind: "FAILED", failure: { code: "FILE_NOT_FOUND" } }); // it lies here, and is none of the rehearsal's business
+  });
+
   test("what is neither there nor among the data of home is refused, and no other file of home is ever sent", async () => {
     const world = await startWorld();
     const secret = join(trainingFolder(), "secret.parquet");
