@@ -212,8 +212,9 @@ function inputProblems(input: NewSshHost, configured: ConfiguredHost | null, age
   if (input.commandPrefix.length > 100 || input.commandPrefix.some((word) => word.includes("\0")) || input.commandPrefix[0] === "") wrong("commandPrefix", "up to 100 words, the first of which is a program.");
   for (const [key, value] of Object.entries(input.environment)) {
     if (!VARIABLE.test(key)) wrong(`environment.${excerpt(key)}`, "it is no name of a variable.");
-    else if (/^(TRAINYARD_|LD_PRELOAD$|CUDA_VISIBLE_DEVICES$)/.test(key)) wrong(`environment.${key}`, "Trainyard sets it itself, or never lets it through.");
+    else if (/^(TRAINYARD_(?!AGENT_(?:ADDRESS|SHARED_DIR)$)|LD_PRELOAD$|CUDA_VISIBLE_DEVICES$)/.test(key)) wrong(`environment.${key}`, "Trainyard sets it itself, or never lets it through.");
     else if (!["string", "number", "boolean"].includes(typeof value) || String(value).includes("\0") || String(value).length > 32_768) wrong(`environment.${key}`, "its value must be a text, number or boolean.");
+    else if (key === "TRAINYARD_AGENT_SHARED_DIR" && !isAbsolute(String(value))) wrong(`environment.${key}`, "a folder that hosts share must be an absolute path, the same on all of them.");
   }
   if (input.hostKeyFingerprint !== null && !isFingerprint(input.hostKeyFingerprint)) wrong("hostKeyFingerprint", "a fingerprint reads SHA256: and 43 characters, as ssh-keygen -lf shows it.");
   return problems;

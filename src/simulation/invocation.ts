@@ -1,14 +1,16 @@
 // What the stand-in was asked to be, by the words that Python would have got.
 
-/** What `trl dpo` starts, and our program around it (src/verl/python). */
+/** What `trl dpo` starts, and our programs around trainers (src/verl/python). */
 export const DPO_MODULE = "trl.scripts.dpo";
 const RESUME_PROGRAM = "resume_dpo.py";
+const RAY_PROGRAM = "ray_member.py";
 
 /** How torchrun is to start its ranks. */
 export interface TorchrunWords { readonly nodes: number; readonly ranksPerNode: number; readonly nodeRank: number; readonly address: string | null; readonly port: number | null; readonly module: string; readonly rest: readonly string[] }
 
 export type Invocation =
   | { readonly kind: "torchrun"; readonly words: TorchrunWords }
+  | { readonly kind: "ray member"; readonly ordersFile: string }
   | { readonly kind: "module"; readonly module: string; readonly rest: readonly string[] };
 
 /** What Python or torchrun says about words that it does not understand; `exitCode` as theirs. */
@@ -25,7 +27,8 @@ export function readInvocation(words: readonly string[]): Invocation {
   const from = words.findIndex((word) => word !== "-u"); // unbuffered: we always are
   const [flag, module, ...rest] = words.slice(Math.max(0, from));
   if (flag?.endsWith(`/${RESUME_PROGRAM}`) === true) return { kind: "module", module: DPO_MODULE, rest: [module ?? "", ...rest] };
-  if (flag !== "-m" || module === undefined) throw new UsageError("This is Trainyard's stand-in for a trainer's Python: it knows `-m module …` and no program but our own that resumes DPO.", 2);
+  if (flag?.endsWith(`/${RAY_PROGRAM}`) === true) return { kind: "ray member", ordersFile: module ?? "" };
+  if (flag !== "-m" || module === undefined) throw new UsageError("This is Trainyard's stand-in for a trainer's Python: it knows `-m module …` and no program but our own that resume DPO and bring up Ray.", 2);
   if (module === "accelerate.commands.launch") { // its processes are played by one
     const [count, processes, ...launched] = rest;
     if (count !== "--num_processes" || !/^\d+$/.test(processes ?? "")) throw new UsageError(`accelerate launch: error: unrecognized arguments: ${count ?? ""}`, 2);

@@ -46,6 +46,7 @@ async function run(host: TrainerHost): Promise<number> {
     announce(host);
     return runTorchrun(invocation.words, host);
   }
+  if (invocation.kind === "ray member") return (await import("./ray-member.js")).runRayMember(invocation.ordersFile, progress);
   const { module, rest } = invocation;
   const release = releaseFor(host.release)!.release;
   switch (module) {

@@ -28,6 +28,7 @@ function take(version: KnownRelease, params: Record<string, unknown>, context: P
     return;
   }
   const invocation = readInvocation(trainCommand(parsed, release(version), at).argv.slice(1));
+  if (invocation.kind === "ray member") throw new Error("no trainer");
   const [module, words] = invocation.kind === "torchrun" ? [invocation.words.module, invocation.words.rest] : [invocation.module, invocation.rest];
   if (parsed.algorithm === "sft") {
     expect([module, invocation.kind]).toEqual(["verl.trainer.sft_trainer", "torchrun"]);

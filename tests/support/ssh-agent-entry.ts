@@ -13,7 +13,7 @@ const agent = await startAgent({
   config, log: pino({ level: config.TRAINYARD_LOG_LEVEL }, pino.destination(2)), environment: {},
   openPlace: ({ directory, attemptsRoot, ours }) => createSshPlace({
     name: "gpu1", access: async () => host.access, workingDirectory: host.workingDirectory, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
-    nvidiaSmi: host.nvidiaSmi ?? "/nonexistent/nvidia-smi", directory, attemptsRoot, ours, alarmed: () => undefined,
+    nvidiaSmi: host.nvidiaSmi ?? "/nonexistent/nvidia-smi", directory, attemptsRoot, ours, sharedRoot: null, alarmed: () => undefined,
   }),
 });
 process.once("SIGTERM", () => void agent.stop("detach"));

@@ -57,7 +57,7 @@ export async function startSshAgentWorld(options: SshAgentOptions = {}): Promise
     config: agentConfig(peer.url, directory, options.settings), log: pino({ level: process.env["TEST_LOG"] ?? "silent" }), environment: {}, neighbours: () => options.neighbours ?? [],
     openPlace: ({ directory: of, attemptsRoot, ours }) => (place = { ...createSshPlace({
       name: "gpu1", access: async () => options.access?.(sshd) ?? sshd.access(), workingDirectory: there, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
-      nvidiaSmi: "/nonexistent/nvidia-smi", directory: of, attemptsRoot, ours, alarmed: (error) => alarms.push(error), ...options.place,
+      nvidiaSmi: "/nonexistent/nvidia-smi", directory: of, attemptsRoot, ours, sharedRoot: options.settings?.["TRAINYARD_AGENT_SHARED_DIR"] ?? null, alarmed: (error) => alarms.push(error), ...options.place,
     }), ...(options.cpus === undefined ? {} : { cpus: () => options.cpus! }) }),
   });
   let agent = await start();

@@ -21,5 +21,7 @@ export function boundTo(place: Place, signal: AbortSignal): Place {
     readText: (path, limitBytes) => bound(place.readText(path, limitBytes)),
     list: (path) => bound(place.list(path)),
     freeDisk: (path) => bound(place.freeDisk(path)),
+    writeText: (path, text) => bound(place.writeText(path, text)),
+    freePort: (range, from) => bound(place.freePort(range, from)),
   };
 }

@@ -2,8 +2,9 @@
 
 import { execFile } from "node:child_process";
 import { appendFileSync } from "node:fs";
-import { lstat, readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { isAlive, pidRealm } from "../../process-identity.js";
 import { realPathInside, type AttemptDirectory } from "../attempt/attempt-directory.js";
@@ -91,7 +92,24 @@ export function createLocalPlace(options: LocalPlaceOptions): Place {
       const free = freeDisk(path);
       return free === null ? null : Number(free);
     },
+    async writeText(path, text) {
+      await mkdir(dirname(path), { recursive: true, mode: 0o770 });
+      await writeFile(`${path}.new`, text, { mode: 0o660, flush: true });
+      await rename(`${path}.new`, path);
+    },
+    async freePort({ first, last }, from) {
+      for (let tried = 0, port = from; tried <= last - first; tried++, port = port === last ? first : port + 1) if (await isFree(port)) return port;
+      return null;
+    },
   };
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once("error", () => resolve(false));
+    probe.listen(port, () => probe.close(() => resolve(true)));
+  });
 }
 
 export async function localArtifact(directory: Pick<AttemptDirectory, "root" | "output">, path: string): Promise<Artifact | null> {

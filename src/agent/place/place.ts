@@ -84,10 +84,13 @@ export type Answer =
   | { readonly kind: "answered"; readonly program: string; readonly status: number; readonly stdout: string; readonly stderr: string }
   | { readonly kind: "absent" | "silent" | "failed"; readonly why: string };
 
+/** A file that lies elsewhere in the place than the attempt's files, and where it is to be found at home. On this machine both are one. */
+export interface CopiedFile { readonly here: string; readonly there: string }
+
 /** Files that a program writes and that are read at home while it runs, absolute paths of home's. */
 export interface FollowedFiles {
   /** Only ever appended to, like logs: at home as they grow. */
-  readonly growing: readonly string[];
+  readonly growing: readonly (string | CopiedFile)[];
   /** Written as a whole, at any time: at home when `caughtUp` resolves after the program's end. A file that does not exist does not exist here either. */
   readonly results: readonly string[];
 }
@@ -179,4 +182,8 @@ export interface Place {
   list(path: string): Promise<readonly (PlaceStat & { readonly name: string })[]>;
   /** Bytes that an ordinary user may still write beside a path there; null when the file system does not say. */
   freeDisk(path: string): Promise<number | null>;
+  /** Writes a small file there, whole, with the folders that it needs. Throws Error saying why not. */
+  writeText(path: string, text: string): Promise<void>;
+  /** A port of the range that nobody listens at there: the first from `from` on, then from the beginning; null when all are taken. Throws Error when it cannot be told. */
+  freePort(range: { readonly first: number; readonly last: number }, from: number): Promise<number | null>;
 }

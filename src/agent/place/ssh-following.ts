@@ -21,8 +21,9 @@ export interface FollowingOptions {
 }
 
 export function followOverSsh({ growing, results }: FollowedFiles, { link, there, overCuts, signal }: FollowingOptions, failed: (error: Error) => void): Following {
-  for (const folder of new Set([...growing, ...results].map(dirname))) mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const mirror = mirrorFiles(link, growing.map((local) => ({ local, remote: there(local) })), failed);
+  const mirrored = growing.map((file) => (typeof file === "string" ? { local: file, remote: there(file) } : { local: file.here, remote: file.there }));
+  for (const folder of new Set([...mirrored.map(({ local }) => local), ...results].map(dirname))) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const mirror = mirrorFiles(link, mirrored, failed);
   return {
     async caughtUp() {
       await overCuts(() => mirror.caughtUp(signal));

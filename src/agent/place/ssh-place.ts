@@ -32,6 +32,8 @@ const LOOK_MS = 250;
 const AGAIN_MS = 50;
 /** How long trouble that may pass is kept to itself, in milliseconds. */
 const TROUBLE_AFTER_MS = 5_000;
+/** For a small program of ours, in milliseconds. */
+const SMALL_MS = 60_000;
 /** Names of a host's variables whose values are redacted. */
 const SECRET = /TOKEN|KEY|SECRET|PASS|CREDENTIAL/i;
 /** In place of trouble, before the host was ever reached. */
@@ -50,6 +52,8 @@ export interface SshPlaceOptions {
   readonly commandPrefix: readonly string[];
   /** Variables that programs get there. */
   readonly variables: Readonly<Record<string, string>>;
+  /** Absolute, there: what runs over several nodes leave on a file system that their hosts share, deletable like attempts; null: there is none. */
+  readonly sharedRoot: string | null;
   /** Names of the host's own variables that programs get. */
   readonly inherited: readonly string[];
   /** Path or name there. */
@@ -226,6 +230,13 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     }
   };
 
+  /** What a small program of ours says there. Throws Error in its words. */
+  const asked = async (program: string, words: readonly string[], input: string): Promise<string> => {
+    const answer = await ask({ argv: ["python3", "-c", program, ...words], environment: {}, input, timeoutMs: SMALL_MS });
+    if (answer.kind === "answered" && answer.status === 0) return answer.stdout;
+    throw new Error(`${name}: ${answer.kind === "answered" ? (answer.stderr.trim().split("\n").at(-1) ?? "") : answer.why}`);
+  };
+
   const push = async (paths: readonly string[], { signal, say }: { readonly signal: AbortSignal; say(text: string): void }): Promise<readonly string[]> => {
     if (paths.length === 0) return [];
     for (;;) {
@@ -301,7 +312,8 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     async deleteArtifact(path) {
       if (isBelow(attemptsRoot, path)) return deleteCheckpointFiles([attemptsRoot], path);
       await reach();
-      return (await overCuts((helper) => helper.attempts.delete({ root: root(), path, depth: 4 }))).freed;
+      const { sharedRoot } = options;
+      return (await overCuts((helper) => helper.attempts.delete({ root: sharedRoot !== null && isBelow(sharedRoot, path) ? sharedRoot : root(), path, depth: 4 }))).freed;
     },
     there, here,
     push,
@@ -342,6 +354,10 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
         throw error;
       });
     },
+    async writeText(path, text) {
+      await asked(WRITE_TEXT, [path], text);
+    },
+    freePort: async ({ first, last }, from) => JSON.parse(await asked(FREE_PORT, [first, last, from].map(String), "")) as number | null,
     close() {
       if (telling !== null) clearTimeout(telling);
       closing.abort();
@@ -350,6 +366,34 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     },
   };
 }
+
+/** Repeating it is harmless: the name is taken by a whole file each time. */
+const WRITE_TEXT = `
+import os, sys
+path = sys.argv[1]
+os.makedirs(os.path.dirname(path), 0o770, exist_ok=True)
+aside = "%s.%d.new" % (path, os.getpid())
+with open(aside, "w") as file:
+    file.write(sys.stdin.read())
+    file.flush()
+    os.fsync(file.fileno())
+os.rename(aside, path)
+`;
+
+const FREE_PORT = `
+import json, socket, sys
+first, last, start = map(int, sys.argv[1:])
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+            probe.listen(1)
+        except OSError:
+            return False
+        return True
+print(json.dumps(next((port for port in list(range(start, last + 1)) + list(range(first, start)) if is_free(port)), None)))
+`;
 
 function bare({ pid, startedAt }: { readonly pid: number; readonly startedAt: string }) {
   return { pid, startedAt };

@@ -1,10 +1,10 @@
-// Small Python programs of ours (src/verl/python) that answer one question with one line of JSON, or that a trainer is started through. They are brought to where they run.
+// Small Python programs of ours (src/verl/python) that answer one question with one line of JSON, or that a trainer or a scorer is started through. They are brought to where they run.
 
 import { packagePath } from "../../package-root.js";
 import type { Place } from "../place/place.js";
 
 /** Where a program lies here. */
-export function pythonProgram(name: "compose_config" | "check_reward" | "parse_dpo" | "export_model" | "await_cluster"): string {
+export function pythonProgram(name: "compose_config" | "check_reward" | "parse_dpo" | "export_model" | "await_cluster" | "ray_member"): string {
   return packagePath("src", "verl", "python", `${name}.py`);
 }
 

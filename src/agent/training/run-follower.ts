@@ -15,7 +15,6 @@ import { createRunReader } from "../../verl/output/run-reader.js";
 import { failed, type FollowContext, type Follower } from "../attempt/program-role.js";
 import type { TrainingSource } from "../journal/records.js";
 import type { Place } from "../place/place.js";
-import { sizeOnDisk } from "../telemetry/checkpoint-files.js";
 import { packPoints, type MetricsLine } from "../telemetry/metrics-lines.js";
 import type { Telemetry } from "../telemetry/publisher.js";
 import { sampleReports } from "../telemetry/sample-reports.js";
@@ -158,7 +157,7 @@ export function createRunFollower(note: RunNote, source: TrainingSource | undefi
       const path = place.there(found);
       if (redactor.redact(path) !== path) continue;
       const gone = await goneSince();
-      const sizeBytes = note.sharedFolder === null ? ((await context.artifact(path))?.sizeBytes ?? null) : await sizeOnDisk(path).catch(() => null);
+      const sizeBytes = (await (note.sharedFolder === null ? context.artifact(path) : asked(place.artifact({ ...directory, root: note.sharedFolder, output: note.sharedFolder }, path), null)))?.sizeBytes ?? null;
       appendFileSync(directory.checkpointsFile, `${JSON.stringify(path)}\n`, { mode: 0o600 });
       await publish([{ type: "checkpoint", step, path, sizeBytes, ...(gone.length === 0 ? {} : { gone }) }], { ...at, checkpoint: step });
     }

@@ -6,6 +6,7 @@ import type { Trainer } from "../../domain/training/algorithms.js";
 import type { Outputs } from "../../domain/pipeline/state.js";
 import type { CheckpointExpectation } from "../../verl/output/checkpoint-layout.js";
 import type { AttemptDirectory } from "../attempt/attempt-directory.js";
+import type { Place } from "../place/place.js";
 
 export interface RunNote {
   /** See runIdentity. */
@@ -26,8 +27,10 @@ export interface RunNote {
   readonly modelDir: string;
   /** Where it leaves drawn answers; null: it leaves none. */
   readonly samplesDir: string | null;
-  /** verl's JSON-lines logger; null: it cannot be used. */
+  /** verl's JSON-lines logger, as it is read here; null: it cannot be used. */
   readonly loggerFile: string | null;
+  /** Where it is written, when that is none of the attempt's files: in a folder that all nodes see. */
+  readonly loggerThere?: string;
   /** What it was resumed from. */
   readonly resumed: { readonly step: number; readonly path: string } | null;
   /** A stand-in runs in the trainer's place. */
@@ -65,7 +68,18 @@ export function readTrained(attemptRoot: string): TrainedNote | null {
   return readJson<TrainedNote>(join(attemptRoot, TRAINED_FILE));
 }
 
+/** Both notes of an attempt in a folder that all nodes see, in the place's own hands. */
+export const sharedNotes = (place: Pick<Place, "readText" | "writeText">, folder: string) => ({
+  note: async () => parsed<RunNote>(await place.readText(join(folder, PLAN_FILE), NOTE_BYTES)),
+  trained: async () => parsed<TrainedNote>(await place.readText(join(folder, TRAINED_FILE), NOTE_BYTES)),
+  writeNote: (note: RunNote) => place.writeText(join(folder, PLAN_FILE), JSON.stringify(note)),
+  writeTrained: (trained: TrainedNote) => place.writeText(join(folder, TRAINED_FILE), JSON.stringify(trained)),
+});
+
+const PLAN_FILE = "plan.json";
 const TRAINED_FILE = "trained.json";
+/** Longest note, in bytes. */
+const NOTE_BYTES = 16 * 1_048_576;
 
 function writeWhole(file: string, value: unknown): void {
   writeFileSync(`${file}.new`, JSON.stringify(value), { mode: 0o600, flush: true });
@@ -74,7 +88,15 @@ function writeWhole(file: string, value: unknown): void {
 
 function readJson<T>(file: string): T | null {
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as T;
+    return parsed(readFileSync(file, "utf8"));
+  } catch {
+    return null;
+  }
+}
+
+function parsed<T>(text: string | null): T | null {
+  try {
+    return JSON.parse(text ?? "null") as T | null;
   } catch {
     return null;
   }

@@ -3,7 +3,7 @@
 //   P1. Estimates warn; only what is certain, or an estimate that is missed by more than its error, refuses.
 
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ALGORITHM_FACTS, type Trainer } from "../../domain/training/algorithms.js";
 import type { TrainParams } from "../../domain/training/train-params.js";
 import { checkpointBytes, exportBytes, type ModelSize } from "../../verl/memory-estimate.js";
@@ -16,19 +16,19 @@ import { preflight } from "../../verl/preflight.js";
 import { chooseResume, runIdentity, type EarlierAttempt, type ResumeChoice } from "../../verl/resume.js";
 import { checkpointsOf, stepsOf } from "../../verl/run-length.js";
 import { configOf, overridesOf, trainCommand } from "../../verl/train-command.js";
-import { earlierAttempts } from "../attempt/attempt-directory.js";
+import { earlierAttempts, isBelow } from "../attempt/attempt-directory.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { failed, NeverStarted, type ProgramPlan, type RoleContext } from "../attempt/program-role.js";
 import type { HeldAttempt } from "../journal/records.js";
 import type { Place } from "../place/place.js";
 import { checkpointsAt, listCheckpoints } from "./checkpoint-folder.js";
 import { trainInterpreter, type Interpreter } from "./interpreter.js";
-import { decideTogether, meet, meetingOf } from "./meeting.js";
+import { decideTogether, meet, meetingOf, meetingPort, sharedFolder } from "./meeting.js";
 import { askPython, withOurPrograms } from "./python-programs.js";
 import { rayMember } from "./ray-member.js";
 import { findData, findFile, type RunData } from "./run-data.js";
 import { findModel, type ModelHost, type RunModel } from "./run-model.js";
-import { readNote, readTrained, writeNote, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
+import { readNote, readTrained, sharedNotes, writeNote, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
 import { makeTemporaryFolder, temporaryFolderPath } from "./temporary-folder.js";
 
 /** How long a look by the installed packages themselves may take, in milliseconds: Hydra alone is quick, TRL imports torch. */
@@ -51,7 +51,6 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
   const isHere = host.place === host.home;
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const environment = context.environmentWith(stageVariables);
-  if (!isHere && assignment.members.length > 1) throw new NeverStarted(failed("INVALID_INPUT", "A training over several nodes needs agents that run on their hosts; this agent acts for one over SSH.", "Set resources.nodes to 1, or install agents on the hosts."));
   const meeting = assignment.members.length > 1 ? meetingOf(assignment, host) : null;
   if (meeting !== null && trainer === "trl-dpo") throw new NeverStarted(failed("INVALID_INPUT", "dpo trains on one node.", "Set resources.nodes to 1."));
   const interpreter = await trainInterpreter(place, params, params.python ?? host.python, environment, say);
@@ -62,7 +61,7 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
 
   const folderOf = (name: string, alone: string = directory.root) => join(meeting?.folder ?? alone, name);
   const launch: LaunchContext = {
-    nodes: assignment.members.length, gpusPerNode: assignment.gpus.length, rank: assignment.rank, meeting, python: interpreter.python,
+    nodes: assignment.members.length, gpusPerNode: assignment.gpus.length, rank: assignment.rank, meeting: meeting === null ? null : { ...meeting, port: meetingPort(assignment.attemptId, host.ports) }, python: interpreter.python,
     checkpointDir: folderOf("checkpoints", directory.output), hydraDir: join(directory.root, "hydra"), samplesDir: folderOf("samples"), project: assignment.pipelineName, experiment: assignment.stage,
     resumeFrom: null, cpus: trainer === "verl-rl" && meeting === null ? host.cpus : null, device: assignment.gpus.length > 0 ? "cuda" : "cpu", // a cluster that is there already has its processors
   };
@@ -82,44 +81,54 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
 
   const identity = runIdentity(assignment.params);
   const decide = async (): Promise<Decision> => {
+    const earlier = await earlierNotes(place, host, assignment);
     const choice = chooseResume({
       mode: typeof params.resume === "string" ? params.resume : { from: await checkpointsAt(place, place.here(params.resume.from), trainer, expectation), asked: params.resume.from },
-      attempts: await findEarlier(place, meeting === null ? host.attemptsRoot : host.sharedRoot!, assignment, identity, trainer, expectation), rollbacks: assignment.rollbacks ?? [], worldSize: worldSize(launch),
+      attempts: await findEarlier(place, earlier, identity, trainer, expectation), rollbacks: assignment.rollbacks ?? [], worldSize: worldSize(launch),
     });
-    const finished = choice.kind === "resume" && choice.finished ? readTrained(earlierAttempts(meeting === null ? host.attemptsRoot : host.sharedRoot!, assignment).find(({ fence }) => fence === choice.fence)?.root ?? "") : null;
+    const finished = choice.kind === "resume" && choice.finished ? (await earlier.find(({ fence }) => fence === choice.fence)?.trained() ?? null) : null;
     return { choice, trained: finished };
   };
+  let met: LaunchContext["meeting"] = null;
   if (meeting !== null) {
-    say(`waiting for the ${assignment.members.length} members in ${meeting.folder}; they meet at ${meeting.address}:${meeting.port}`);
-    await meet(meeting, assignment, signal);
+    say(`waiting for the ${assignment.members.length} members in ${meeting.folder}`);
+    met = { address: meeting.address, port: await meet(meeting, assignment, host.ports, context) };
+    say(`they are there; they meet at ${met.address}:${met.port}`);
   }
-  const { choice, trained } = meeting === null ? await decide() : await decideTogether(meeting, assignment, signal, decide);
+  const { choice, trained } = meeting === null ? await decide() : await decideTogether(meeting, assignment, context, decide);
   if (choice.kind === "refuse") throw new NeverStarted(failed("INVALID_INPUT", choice.message, choice.hint));
   if (choice.kind === "start" && choice.why !== null) say(`starts from the model: ${choice.why}`);
   if (choice.kind === "resume") say(`goes on from the checkpoint of step ${choice.checkpoint.step}${choice.fence === null ? "" : ` of attempt ${choice.fence}`}: ${place.there(choice.checkpoint.path)}`);
   if (trained !== null) say("that attempt had trained to the end; only what comes after is left");
 
   const resumed = choice.kind === "resume" ? { step: choice.checkpoint.step, path: choice.checkpoint.path } : null;
-  for (const folder of [launch.checkpointDir, launch.hydraDir, launch.samplesDir]) mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const command = commandFor({ ...launch, resumeFrom: resumed?.path ?? null });
+  for (const folder of [launch.checkpointDir, launch.hydraDir, launch.samplesDir]) if (isHere || isBelow(directory.root, folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const command = commandFor({ ...launch, meeting: met, resumeFrom: resumed?.path ?? null });
   const ray = trainer === "verl-rl" ? temporary : null;
   const own = await withOurPrograms(place, command.argv, { signal, say });
-  const argv = meeting === null || ray === null ? own : rayMember(meeting, assignment, { python: interpreter.python, trainer: own, cpus: host.cpus, temporaryFolder: ray, cluster: !params.simulate }, directory.root);
-  const loggerFile = trainer !== "trl-dpo" && interpreter.release.fileLogger ? join(shared, "logger.jsonl") : null;
+  const member = meeting === null || met === null || ray === null ? null
+    : await rayMember({ ...meeting, ...met }, assignment, { python: interpreter.python, trainer: own, cpus: host.cpus, temporaryFolder: ray, cluster: !params.simulate }, directory, context);
+  const argv = member?.argv ?? own;
+  const logger = trainer !== "trl-dpo" && interpreter.release.fileLogger ? join(shared, "logger.jsonl") : null;
+  const loggerFile = logger === null || isHere ? logger : join(directory.root, "logger.jsonl");
   const note: RunNote = {
     identity, trainer, python: interpreter.python, argv, stopSignal: command.stopSignal, checkpointDir: launch.checkpointDir, expectation, savesLast, sharedFolder: meeting?.folder ?? null, modelDir: folderOf("model", directory.output),
-    samplesDir: trainer === "verl-rl" && params.samples ? launch.samplesDir : null, loggerFile, resumed, totalSteps, simulated: params.simulate,
+    samplesDir: trainer === "verl-rl" && params.samples ? launch.samplesDir : null, loggerFile, ...(logger === null || logger === loggerFile ? {} : { loggerThere: logger }), resumed, totalSteps, simulated: params.simulate,
     model: params.model, loraAlpha: params.lora === undefined ? null : (params.lora.alpha ?? params.lora.rank * 2),
   };
-  for (const root of new Set([directory.root, ...(assignment.rank === 0 ? [shared] : [])])) {
-    writeNote({ planFile: join(root, "plan.json") }, note);
-    if (trained !== null) writeTrained(root, trained);
+  writeNote(directory, note);
+  if (trained !== null) writeTrained(directory.root, trained);
+  if (meeting !== null && assignment.rank === 0) {
+    const notes = sharedNotes(place, meeting.folder);
+    await notes.writeNote(note);
+    if (trained !== null) await notes.writeTrained(trained);
   }
   return {
     note, trained,
     plan: {
       argv, workingDirectory: null, stopSignal: command.stopSignal,
-      environment: { ...command.environment, ...stageVariables, ...(ray === null ? {} : { RAY_TMPDIR: ray }), ...(loggerFile === null ? {} : { VERL_FILE_LOGGER_PATH: loggerFile }) },
+      environment: { ...command.environment, ...stageVariables, ...(ray === null ? {} : { RAY_TMPDIR: ray }), ...(logger === null ? {} : { VERL_FILE_LOGGER_PATH: logger }) },
+      ...(member === null ? {} : { reads: member.reads }),
     },
   };
 }
@@ -146,11 +155,27 @@ function judge(params: TrainParams, interpreter: Interpreter, context: LaunchCon
   throw new NeverStarted(failed("INVALID_INPUT", errors.map(({ path, message }) => `${path}: ${message}`).join("\n"), errors[0]!.hint));
 }
 
-async function findEarlier(place: Place, root: string, assignment: HeldAttempt["assignment"], identity: string, trainer: Trainer, expectation: CheckpointExpectation): Promise<readonly EarlierAttempt[]> {
-  const found = await Promise.all(earlierAttempts(root, assignment).map(async ({ fence, root: attempt }): Promise<readonly EarlierAttempt[]> => {
-    const note = readNote({ planFile: join(attempt, "plan.json") });
+interface EarlierNotes {
+  readonly fence: number;
+  note(): Promise<RunNote | null>;
+  trained(): Promise<TrainedNote | null>;
+}
+
+/** What earlier attempts of the stage have noted, newest first: in their own directories here, or, of runs over several nodes, in the folder that all nodes see. */
+async function earlierNotes(place: Place, host: AttemptHost, assignment: HeldAttempt["assignment"]): Promise<readonly EarlierNotes[]> {
+  if (assignment.members.length === 1) {
+    return earlierAttempts(host.attemptsRoot, assignment).map(({ fence, root }) => ({ fence, note: async () => readNote({ planFile: join(root, "plan.json") }), trained: async () => readTrained(root) }));
+  }
+  const stage = dirname(sharedFolder(host.sharedRoot!, assignment));
+  const fences = (await place.list(stage)).map(({ name }) => Number(name)).filter((fence) => Number.isInteger(fence) && fence > 0 && fence < assignment.fence);
+  return fences.sort((a, b) => b - a).map((fence) => ({ fence, ...sharedNotes(place, join(stage, String(fence))) }));
+}
+
+async function findEarlier(place: Place, earlier: readonly EarlierNotes[], identity: string, trainer: Trainer, expectation: CheckpointExpectation): Promise<readonly EarlierAttempt[]> {
+  const found = await Promise.all(earlier.map(async ({ fence, ...attempt }): Promise<readonly EarlierAttempt[]> => {
+    const note = await attempt.note();
     if (note === null) return [];
-    const trained = readTrained(attempt);
+    const trained = await attempt.trained();
     const own = await listCheckpoints(place, note.checkpointDir, trainer, expectation);
     // A run that was resumed at its very end has its result in an earlier attempt's folder.
     const elsewhere = trained?.checkpoint != null && !own.some(({ path }) => path === trained.checkpoint) ? await checkpointsAt(place, trained.checkpoint, trainer, expectation) : [];

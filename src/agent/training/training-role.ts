@@ -13,7 +13,7 @@ import type { HeldAttempt } from "../journal/records.js";
 import { exportCommand, keepModel } from "./model-export.js";
 import { judgeEnd } from "./run-evidence.js";
 import { createRunFollower } from "./run-follower.js";
-import { readNote, readTrained, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
+import { readNote, readTrained, sharedNotes, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
 import { planRun } from "./run-plan.js";
 import { removeTemporaryFolder } from "./temporary-folder.js";
 
@@ -56,7 +56,8 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
         const note = readNote(directory)!;
         const { verdict, trained } = await judgeEnd(note, directory, context.place);
         if (verdict.kind === "unsound") return { end: failed(verdict.code, verdict.message, verdict.hint, readLogTail(directory.logFile, context.redactor), 0) };
-        for (const root of [directory.root, ...(note.sharedFolder === null ? [] : [note.sharedFolder])]) writeTrained(root, trained); // T1
+        if (note.sharedFolder !== null) await sharedNotes(context.place, note.sharedFolder).writeTrained(trained);
+        writeTrained(directory.root, trained); // T1
         return follows(note, trained, context);
       }
       const model = context.place.there(readNote(directory)!.modelDir);
@@ -72,7 +73,10 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
       const note = readNote(context.directory);
       return phase !== TRAIN || assignment.rank > 0 || note === null ? NOTHING_TO_FOLLOW : createRunFollower(note, held.training, { place: host.place, isHere }, context);
     },
-    brings: (phase, directory) => ({ growing: phase === TRAIN ? [readNote(directory)?.loggerFile ?? []].flat() : [], results: [] }),
+    brings: (phase, directory) => {
+      const { loggerFile = null, loggerThere } = readNote(directory) ?? {};
+      return { growing: phase !== TRAIN || assignment.rank > 0 || loggerFile === null ? [] : [loggerThere === undefined ? loggerFile : { here: loggerFile, there: loggerThere }], results: [] };
+    },
     tidy: () => {
       if (isHere || ALGORITHM_FACTS[params.algorithm].trainer !== "verl-sft") removeTemporaryFolder({ place: host.place, isHere, python: [params.python ?? host.python] }, assignment.attemptId);
     },

@@ -44,6 +44,11 @@ export interface SshAgents {
 
 interface Acting { readonly row: SshHostRow; readonly agent: Agent; /** Null: its credentials could not be opened (A3). */ readonly opened: object | null }
 
+/** What a host's variables say about the host itself, and those that its programs get. */
+function divided({ TRAINYARD_AGENT_ADDRESS, TRAINYARD_AGENT_SHARED_DIR, ...variables }: Readonly<Record<string, string>>) {
+  return { own: { TRAINYARD_AGENT_ADDRESS, TRAINYARD_AGENT_SHARED_DIR }, variables };
+}
+
 export function startSshAgents(options: SshAgentsOptions): SshAgents {
   const { sshHosts, config, log } = options;
   const acting = new Map<string, Acting>();
@@ -57,15 +62,17 @@ export function startSshAgents(options: SshAgentsOptions): SshAgents {
       log.warn({ err: error, host: row.name }, "the credentials of an SSH host cannot be used");
       return null;
     });
+    const { own, variables } = divided(opened?.environment ?? {});
+    const sharedRoot = own.TRAINYARD_AGENT_SHARED_DIR ?? config.TRAINYARD_AGENT_SHARED_DIR ?? null;
     const agent = await startAgent({
       config: {
-        ...config, TRAINYARD_AGENT_NAME: row.name, TRAINYARD_AGENT_DIR: join(options.directory, row.id), TRAINYARD_AGENT_CPUS: undefined, TRAINYARD_AGENT_ADDRESS: undefined, TRAINYARD_AGENT_SHARED_DIR: undefined,
+        ...config, TRAINYARD_AGENT_NAME: row.name, TRAINYARD_AGENT_DIR: join(options.directory, row.id), TRAINYARD_AGENT_CPUS: undefined, TRAINYARD_AGENT_ADDRESS: own.TRAINYARD_AGENT_ADDRESS ?? row.host, TRAINYARD_AGENT_SHARED_DIR: sharedRoot ?? undefined,
         TRAINYARD_AGENT_LABELS: [`host=${row.name}`, config.TRAINYARD_AGENT_LABELS].filter((text) => text !== "").join(","),
       },
       log, environment: options.environment,
       neighbours: () => [...(options.neighbours ?? []), ...readdirSync(options.directory).filter((name) => isId("ssh", name)).map((name) => join(options.directory, name, "attempts"))],
       openPlace: (around) => createSshPlace({
-        name: row.name, workingDirectory: row.working_directory, pythonEnvironment: row.python_environment, commandPrefix: row.command_prefix, variables: opened?.environment ?? {},
+        name: row.name, workingDirectory: row.working_directory, pythonEnvironment: row.python_environment, commandPrefix: row.command_prefix, variables, sharedRoot,
         inherited: config.TRAINYARD_AGENT_ENV, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, directory: around.directory, attemptsRoot: around.attemptsRoot, ours: around.ours,
         access: async () => (await sshHosts.open(row.id)).access,
         alarmed: (error) => void sshHosts.noteAlarm(row.id, error).catch((failure: unknown) => log.error({ err: failure, host: row.name }, "the alarm of a changed host key could not be noted")),

@@ -2,39 +2,15 @@
 import { createServer, type Server } from "node:net";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pino, type Logger } from "pino";
+import { pino } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { sealedSecrets } from "../../../src/access/sealed-secrets.js";
-import { createSshHosts, type NewSshHost, type SshHosts } from "../../../src/access/ssh-hosts.js";
-import { startSshAgents, type SshAgents } from "../../../src/cli/ssh-agents/ssh-agents.js";
-import { agentConfig, agentDirectory } from "../../support/agents.js";
+import { agentDirectory } from "../../support/agents.js";
 import { sshdForTest } from "../../support/ssh-agents.js";
-import { sshdIsHere, type OwnSshd } from "../../support/sshd.js";
-import { startPipelineWorld, type PipelineWorld } from "../../simulation/pipeline-world.js";
+import { fleetWorld } from "../../support/ssh-fleet.js";
+import { sshdIsHere } from "../../support/sshd.js";
 
 const HOSTS = 20;
 const PATIENCE = { timeout: 120_000, interval: 250 };
-const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-
-async function fleetWorld(): Promise<{ world: PipelineWorld; sshHosts: SshHosts; add(name: string, sshd: OwnSshd, changes?: Partial<NewSshHost>): Promise<string>; start(directory?: string, to?: Logger): SshAgents }> {
-  const world = await startPipelineWorld();
-  const sshHosts = createSshHosts({ db: world.database.db, secrets: sealedSecrets({ value: undefined, file: join(agentDirectory(), "secret-key") }), agentSocket: undefined });
-  return {
-    world, sshHosts,
-    async add(name, sshd, changes = {}) {
-      const { id } = await sshHosts.add({
-        name, host: "127.0.0.1", port: sshd.port, username: sshd.access().username, privateKey: sshd.privateKey, privateKeyPath: null, passphrase: null, password: null, useSshAgent: false, jump: null,
-        workingDirectory: join(sshd.folder, "work"), pythonEnvironment: null, commandPrefix: [], environment: {}, hostKeyFingerprint: sshd.hostKey.fingerprint, ...changes,
-      }, "test", async () => undefined);
-      return id;
-    },
-    start(directory = agentDirectory(), to = log) {
-      const agents = startSshAgents({ databaseUrl: world.databaseUrl, sshHosts, config: agentConfig(new URL(world.url).origin, directory, { TRAINYARD_AGENT_TOKEN: world.agentToken, TRAINYARD_AGENT_LINK: "https" }), directory, environment: {}, log: to });
-      onTestFinished(() => agents.stop("now"));
-      return agents;
-    },
-  };
-}
 
 const stageOn = (host: string) => ({ name: "work", kind: "command", resources: { labels: { host } }, params: { run: ["python3", "-c", `import json,os; open(os.environ["TRAINYARD_OUTPUTS_FILE"],"w").write(json.dumps({"out": os.environ["TRAINYARD_OUTPUT_DIR"]}))`] } });
 
@@ -89,7 +65,7 @@ describe.skipIf(!sshdIsHere)("the agents of SSH hosts", () => {
     const host = await add("gpu1", await sshdForTest());
     const begun: number[] = [];
     const directory = agentDirectory();
-    start(directory, pino({}, { write: (line: string) => { if (line.includes("an agent acts for this host")) begun.push(performance.now()); } }));
+    start(directory, {}, pino({}, { write: (line: string) => { if (line.includes("an agent acts for this host")) begun.push(performance.now()); } }));
     const id = await world.submit([{ name: "ask", kind: "approval", params: {} }, { ...stageOn("gpu1"), dependsOn: ["ask"] }]);
     mkdirSync(join(directory, host, "attempts", id, "work", "1", "log"), { recursive: true }); // no file can be written there: the agent cannot live with that
     await world.ask("mutation ($id: ID!) { approveStage(input: { pipelineId: $id, stage: \"ask\" }) { __typename } }", { id });

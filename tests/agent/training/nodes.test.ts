@@ -4,9 +4,12 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { newId } from "../../../src/domain/ids.js";
+import { createLocalPlace } from "../../../src/agent/place/local-place.js";
 import { decideTogether, meet, meetingOf, meetingPort } from "../../../src/agent/training/meeting.js";
 import { assign, stop } from "../../support/control-plane-peer.js";
 import { sharedFolder, startTwo, TEST_PORTS as PORTS, twoMembers } from "./two-agents.js";
+
+const where = () => ({ place: createLocalPlace({ environment: {}, inherited: [], checkpointRoots: [], nvidiaSmi: "/nonexistent/nvidia-smi", cpus: 1, ours: async () => new Set() }), signal: new AbortController().signal });
 
 test("two members of an SFT run meet, save into the folder that both see, and a retry of both goes on from there", async () => {
   const shared = sharedFolder();
@@ -48,33 +51,36 @@ test("a member that waits for the others is stopped at once, and has started not
 
 test("an agent without a shared folder, and a head without an address, are refused with what to set", () => {
   const [head] = twoMembers({});
-  expect(() => meetingOf(head, { sharedRoot: null, ports: PORTS })).toThrow(expect.objectContaining({ outcome: expect.objectContaining({ failure: expect.objectContaining({ hint: expect.stringContaining("TRAINYARD_AGENT_SHARED_DIR") }) }) }));
+  expect(() => meetingOf(head, { sharedRoot: null })).toThrow(expect.objectContaining({ outcome: expect.objectContaining({ failure: expect.objectContaining({ hint: expect.stringContaining("TRAINYARD_AGENT_SHARED_DIR") }) }) }));
   const unreachable = { ...head, members: head.members.map((member) => ({ ...member, address: null })) };
-  expect(() => meetingOf(unreachable, { sharedRoot: "/shared", ports: PORTS })).toThrow(expect.objectContaining({ outcome: expect.objectContaining({ failure: expect.objectContaining({ hint: expect.stringContaining("TRAINYARD_AGENT_ADDRESS") }) }) }));
+  expect(() => meetingOf(unreachable, { sharedRoot: "/shared" })).toThrow(expect.objectContaining({ outcome: expect.objectContaining({ failure: expect.objectContaining({ hint: expect.stringContaining("TRAINYARD_AGENT_ADDRESS") }) }) }));
 });
 
 test("a folder that only looks shared is found out: the absent member is named", async () => {
   const [head] = twoMembers({});
-  const meeting = meetingOf(head, { sharedRoot: sharedFolder(), ports: PORTS });
-  await expect(meet(meeting, head, new AbortController().signal, 300)).rejects.toMatchObject({ outcome: { kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("agent-1 (rank 1) did not come") } } });
+  const meeting = meetingOf(head, { sharedRoot: sharedFolder() });
+  await expect(meet(meeting, head, PORTS, where(), 300)).rejects.toMatchObject({ outcome: { kind: "FAILED", failure: { code: "INVALID_INPUT", message: expect.stringContaining("agent-1 (rank 1) did not come") } } });
 });
 
-test("a port that is taken on the head makes a new attempt with another port", async () => {
-  const [head] = twoMembers({});
-  const meeting = meetingOf(head, { sharedRoot: sharedFolder(), ports: PORTS });
+test("a port that is taken on the head is passed over, and the others are told which one it is; with none free it is said", async () => {
+  const [head, other] = twoMembers({});
+  const meeting = meetingOf(head, { sharedRoot: sharedFolder() });
   const server = createServer();
-  await new Promise<void>((ready) => server.listen(meeting.port, ready));
+  const taken = meetingPort(head.attemptId, PORTS);
+  await new Promise<void>((ready) => server.listen(taken, ready));
   onTestFinished(() => void server.close());
-  await expect(meet(meeting, head, new AbortController().signal, 300)).rejects.toMatchObject({ outcome: { kind: "REFUSED", reason: expect.stringContaining(`Port ${meeting.port}`) } });
+  await expect(meet(meeting, head, { first: taken, last: taken }, where(), 300)).rejects.toMatchObject({ outcome: { kind: "REFUSED", reason: expect.stringContaining(`Every port from ${taken} to ${taken}`) } });
+  const [port, told] = await Promise.all([meet(meeting, head, PORTS, where()), meet(meeting, other, PORTS, where())]);
+  expect(port).not.toBe(taken);
+  expect(told).toBe(port);
 });
 
 test("only the head decides, and an old attempt's decision in a reused folder is none", async () => {
   const [head, other] = twoMembers({});
-  const meeting = meetingOf(head, { sharedRoot: sharedFolder(), ports: PORTS });
-  const { signal } = new AbortController();
-  await Promise.all([meet(meeting, head, signal), meet(meeting, other, signal)]);
+  const meeting = meetingOf(head, { sharedRoot: sharedFolder() });
+  await Promise.all([meet(meeting, head, PORTS, where()), meet(meeting, other, PORTS, where())]);
   writeFileSync(join(meeting.folder, "decision.json"), JSON.stringify({ attemptId: newId("att"), decision: "old" }));
-  const told = decideTogether(meeting, other, signal, () => { throw new Error("rank 1 decides nothing"); });
-  await decideTogether(meeting, head, signal, async () => "new");
+  const told = decideTogether(meeting, other, where(), () => { throw new Error("rank 1 decides nothing"); });
+  await decideTogether(meeting, head, where(), async () => "new");
   expect(await told).toBe("new");
 });

@@ -1,4 +1,4 @@
-// What ray-member.program.ts is told, in a file.
+// What src/verl/python/ray_member.py is told, in a file.
 
 export interface RayOrders {
   readonly attemptId: string;
