@@ -51,6 +51,7 @@ export class Spool {
     this.#pending = options.replayed.map(({ n, place }) => ({ n, place, text: null }));
     this.#bytes = this.#pending.reduce((sum, item) => sum + item.place.length, 0);
     this.#watermark = (this.#pending[0]?.n ?? this.#ledger.lastReport + 1) - 1;
+    this.#ledger.commit(this.#watermark); // the journal's snapshot may be older than the commit of what it no longer holds
   }
 
   /** Number of the newest report that is on disk. */

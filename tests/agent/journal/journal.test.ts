@@ -59,6 +59,21 @@ test("what was appended is there after a restart, and numbers go on", async () =
   expect(numbers(second.spool, 2)).toEqual([3, 4]);
 });
 
+test("an attempt whose end was committed is not held again by a process that finds it in a snapshot only", async () => {
+  const directory = folder();
+  const first = await openAll(directory);
+  const assignment = commandAssignment(["true"], { attemptId });
+  await first.journal.append([{ vital: true, line: () => encodeRecord("accept", JSON.stringify({ assignment, at: 1 })), written: () => first.ledger.apply({ kind: "accept", body: { assignment, at: 1 } }) }]);
+  await first.spool.append([ended()]);
+  await first.journal.close();
+  const second = await openAll(directory); // its segment begins with what was held
+  expect(second.ledger.held()).toHaveLength(1);
+  second.spool.commit(1);
+  expect(second.ledger.held()).toEqual([]);
+  await second.journal.close();
+  expect((await openAll(directory)).ledger.held()).toEqual([]);
+});
+
 test("appends of the same moment share one write", async () => {
   const { journal, spool } = await openAll(folder());
   const file = journal.fileOf(journal.segment());
