@@ -249,9 +249,11 @@ async function runAgent(options: RunOptions): Promise<Agent> {
       attempts.disown(answer.refused);
     },
   }).catch(fatal);
-  let tidying: Promise<void> | null = null; // it waits for a place that is out of reach, which may be for days
-  const housekeeping = setInterval(() => { tidying ??= tidy().finally(() => { tidying = null; }); }, HOUSEKEEPING_EVERY_MS);
+  const housekeeping = setInterval(() => tidyOnce(), HOUSEKEEPING_EVERY_MS);
   housekeeping.unref();
+  let tidying: Promise<void> | null = null;
+  const tidyOnce = (): void => { tidying ??= tidy().finally(() => { tidying = null; }); }; // a host that is away may hold one up
+  void connected.then(tidyOnce); // an agent may never run for as long as HOUSEKEEPING_EVERY_MS
   const tidy = async (): Promise<void> => {
     const held = new Set(ledger.held().flatMap(({ attemptId }) => {
       const assignment = ledger.attempts.get(attemptId)?.assignment;
@@ -270,6 +272,11 @@ async function runAgent(options: RunOptions): Promise<Agent> {
       return [];
     });
     if (fetched.length > 0) log.info({ removed: fetched.length }, "data sets that nothing used removed");
+    const unused = await place.removeUnused(config.TRAINYARD_AGENT_KEEP_DAYS, () => ledger.held().map(({ attemptId }) => attemptId)).catch((error: unknown) => {
+      if (!ended.signal.aborted) log.warn({ err: error }, "files that nothing used could not be removed from the host");
+      return 0;
+    });
+    if (unused > 0) log.info({ removed: unused }, "files that nothing used removed from the host");
   };
 
   // ── the end ──

@@ -2,7 +2,7 @@
 //   F1. It lives through cuts by itself (over-cuts.ts): what has arrived is compared and gone on from, on either side.
 //   F2. Of several pushes of one hash at once one sends; the others wait and find it there.
 //   F3. Of several fetches into one file at once in this process one fetches.
-//   F4. What a store holds goes when nobody asked for it for some days (`sweep`).
+//   F4. What a store holds goes when nobody used or asked for it for some days (`use`, `sweep`; S5 of helper-store.ts).
 
 import { setMaxListeners } from "node:events";
 import { open, type FileHandle } from "node:fs/promises";
@@ -62,8 +62,10 @@ export interface FileSync {
   pushAll(files: readonly LocalFile[], options?: TransferOptions): Promise<readonly PushedFile[]>;
   /** Brings a folder home with everything below it. Folders and files that are here and not there stay. Several files at once; the first error ends the others. `progress` counts the bytes of all files. Throws as `push` does. */
   fetchTree(remoteFolder: string, localFolder: string, options?: TransferOptions): Promise<FetchedTree>;
-  /** F4. `keep`: hashes that something still needs. Names what went. Throws SshError. */
-  sweep(olderThanDays: number, keep: readonly string[]): Promise<readonly string[]>;
+  /** F4. Notes on the host that an attempt uses pushed files; names those of the hashes that are not there any more. Waits as `push` does. Throws SshError, or the signal's reason. */
+  use(attemptId: string, hashes: readonly string[], signal?: AbortSignal): Promise<readonly string[]>;
+  /** F4. `heldBy`: ids of attempts that go on. Names what went. Throws SshError. */
+  sweep(olderThanDays: number, heldBy: readonly string[]): Promise<readonly string[]>;
   /** Ends what is under way. May be called twice. */
   close(): void;
 }
@@ -146,9 +148,10 @@ export function openFileSync(link: HostLink): FileSync {
       });
       return { files, skipped: entries.filter(({ stat }) => stat.kind !== "file" && stat.kind !== "folder").map(({ parts, stat }) => ({ path: parts.join("/"), kind: stat.kind })) };
     },
-    async sweep(olderThanDays, keep) {
+    use: (attemptId, hashes, signal) => overCuts(link, signal, ({ store, facts }) => store.use(`${facts.directory}/store`, attemptId, hashes)),
+    async sweep(olderThanDays, heldBy) {
       const helper = await link.helper();
-      return helper.store.sweep(`${helper.facts.directory}/store`, olderThanDays * DAY_SECONDS, keep).catch((error: unknown) => { throw inWords(link.name, error); });
+      return helper.store.sweep(`${helper.facts.directory}/store`, olderThanDays * DAY_SECONDS, heldBy).catch((error: unknown) => { throw inWords(link.name, error); });
     },
     close: () => lines.close(),
   };

@@ -309,7 +309,7 @@ def main():
         while b"\n" in pending:
             line, pending = pending.split(b"\n", 1)
             request = json.loads(line.decode())
-            if request["op"] in ATTEMPTS_ASIDE + ("stop", "gpus", "members", "list", "digest", "keep", "probe", "unclaim", "discard", "sweep"):
+            if request["op"] in ATTEMPTS_ASIDE + ("stop", "gpus", "members", "list", "digest", "keep", "probe", "unclaim", "discard", "use", "sweep"):
                 threading.Thread(target=serve, args=(request,), daemon=True).start()
             else:
                 serve(request)

@@ -25,8 +25,10 @@ export interface RemoteStore {
   held(folder: string, name: string, size: number): Promise<{ readonly path: string | null; readonly whole: boolean }>;
   /** Goes on with the digest `key` from where it ended before, or from where the last call but one ended; from 0 begins. `last`: nothing follows. */
   digest(question: { readonly path: string; readonly key: string; readonly from: number; readonly to: number; readonly step: number; readonly last: boolean }): Promise<RemoteDigests>;
-  /** Removes what a store made and nobody asked for in `ageSeconds`; names what went. */
-  sweep(folder: string, ageSeconds: number, keep: readonly string[]): Promise<readonly string[]>;
+  /** Notes that an attempt uses what a store holds under these hashes; names those that it does not hold. */
+  use(folder: string, user: string, hashes: readonly string[]): Promise<readonly string[]>;
+  /** Removes what a store made and nobody used or asked for in `ageSeconds`; names what went. `heldBy`: attempts that go on, whatever is to be seen of them there. */
+  sweep(folder: string, ageSeconds: number, heldBy: readonly string[]): Promise<readonly string[]>;
 }
 
 export function remoteStore(ask: <T>(op: string, parameters: object) => Promise<T>): RemoteStore {
@@ -38,6 +40,7 @@ export function remoteStore(ask: <T>(op: string, parameters: object) => Promise<
     keep: (path, into, size) => ask("keep", { path, into, size }),
     held: (folder, name, size) => ask("held", { folder, name, size }),
     digest: (question) => ask("digest", question),
-    sweep: async (folder, age, keep) => (await ask<{ removed: string[] }>("sweep", { folder, age, keep })).removed,
+    use: async (folder, user, hashes) => (await ask<{ missing: string[] }>("use", { folder, user, hashes })).missing,
+    sweep: async (folder, age, heldBy) => (await ask<{ removed: string[] }>("sweep", { folder, age, heldBy })).removed,
   };
 }

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -187,19 +187,42 @@ describe.skipIf(!sshdIsHere)("files that are pushed to a host", () => {
     expect(readdirSync(world.store)).toEqual([]);
   }, 60_000);
 
-  test("what nobody asked for in some days goes; what is needed, or no file of the store, stays", async () => {
+  test("what nobody used or asked for in some days goes; what an attempt uses, or is no file of the store, stays", async () => {
     const world = await start();
-    const { files } = world.open();
-    const [old, needed, fresh] = [make(world, "old", 10), make(world, "needed", 11), make(world, "fresh", 12)];
-    for (const { path } of [old, needed, fresh]) await files.push({ path });
+    const [{ files }, other] = [world.open(), world.open()];
+    const [old, used, held, lived, fresh] = ["old", "used", "held", "lived", "fresh"].map((name, i) => make(world, name, 10 + i));
+    for (const { path } of [old!, used!, held!, lived!, fresh!]) await files.push({ path });
     const weekAgo = new Date(Date.now() - 7 * 86_400_000);
     for (const name of ["notes", `${"a".repeat(64)}.partial`]) writeFileSync(join(world.store, name), "");
-    for (const name of [old.hash, needed.hash, "notes", `${"a".repeat(64)}.partial`]) utimesSync(join(world.store, name), weekAgo, weekAgo);
-    expect((await files.sweep(6, [needed.hash])).toSorted()).toEqual([`${"a".repeat(64)}.partial`, old.hash].sort());
-    expect(readdirSync(world.store).sort()).toEqual([fresh.hash, needed.hash, "notes"].sort());
-    utimesSync(join(world.store, fresh.hash), weekAgo, weekAgo);
-    await files.push({ path: fresh.path }); // asked for: young again
-    expect(await files.sweep(6, [])).toEqual([needed.hash]);
+    const [user, holder, living] = ["att_user", "att_holder", "att_living"];
+    for (const [id, { hash }] of [[user, used!], [holder, held!], [living, lived!]] as const) expect(await files.use(id, [hash])).toEqual([]);
+    expect(await files.use(user, ["b".repeat(64)])).toEqual(["b".repeat(64)]);
+    for (const name of [old!.hash, used!.hash, held!.hash, lived!.hash, "notes", `${"a".repeat(64)}.partial`]) utimesSync(join(world.store, name), weekAgo, weekAgo);
+    for (const id of [holder, living]) utimesSync(join(world.root, "uses", id), weekAgo, weekAgo);
+    const program = spawn("sleep", ["600"], { env: { TRAINYARD_ATTEMPT_ID: living }, stdio: "ignore" });
+    endings.push(() => program.kill("SIGKILL"));
+    expect((await other.files.sweep(6, [holder])).toSorted()).toEqual([`${"a".repeat(64)}.partial`, old!.hash].sort());
+    expect(readdirSync(world.store).sort()).toEqual([used!.hash, held!.hash, lived!.hash, fresh!.hash, "notes"].sort());
+    for (const id of [user, holder, living]) utimesSync(join(world.root, "uses", id), weekAgo, weekAgo); // the first sweep saw the last two
+    const gone = new Promise((done) => program.once("exit", done));
+    program.kill("SIGKILL");
+    await gone;
+    utimesSync(join(world.store, fresh!.hash), weekAgo, weekAgo);
+    await files.push({ path: fresh!.path }); // asked for: young again
+    expect((await other.files.sweep(6, [])).toSorted()).toEqual([used!.hash, held!.hash, lived!.hash].sort());
+    expect(readdirSync(join(world.root, "uses"))).toEqual(["lock"]);
+  });
+
+  test("a part that somebody writes is not swept however old it is", async () => {
+    const world = await start();
+    const [writer, other] = [world.open(), world.open()];
+    const helper = await writer.link.helper();
+    const partial = join(world.store, `${"c".repeat(64)}.partial`);
+    await helper.store.claim(partial);
+    utimesSync(partial, new Date(0), new Date(0));
+    expect(await other.files.sweep(1, [])).toEqual([]);
+    await helper.store.unclaim(partial, false);
+    expect(await other.files.sweep(1, [])).toEqual([`${"c".repeat(64)}.partial`]);
   });
 
   test("a key that changed between the helper's connection and one for files ends the link with an alarm", async () => {

@@ -197,7 +197,7 @@ export function runProgram(host: AttemptHost, held: HeldAttempt, makeRole: RoleM
     tidy = () => role.tidy?.();
     const redactor = createRedactor([...role.secrets, ...place.secrets]);
     const context: RoleContext = {
-      directory, place: place === host.home ? place : boundTo(place, preparing.signal), redactor, signal: preparing.signal,
+      directory, place: place === host.home ? place : boundTo(place, preparing.signal, attemptId), redactor, signal: preparing.signal,
       environmentWith: (stage) => environmentIn(place, stage, directory),
       say: (text) => (role.outputs === "by place" ? host.home : place).say(outputFiles(role, role.phase(0) as Phase, directory).stderr, `[trainyard] ${text}\n`),
     };

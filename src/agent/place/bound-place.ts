@@ -2,8 +2,8 @@
 
 import type { Place } from "./place.js";
 
-/** The place whose answers are no longer waited for when the signal aborts: then they reject with its reason. Starting, following and stopping programs are left as they are. */
-export function boundTo(place: Place, signal: AbortSignal): Place {
+/** The place whose answers are no longer waited for when the signal aborts: then they reject with its reason. Starting, following and stopping programs are left as they are. What is pushed is used by the attempt `user`. */
+export function boundTo(place: Place, signal: AbortSignal, user: string): Place {
   const bound = <T>(answer: Promise<T>): Promise<T> => {
     answer.catch(() => undefined); // it may come after the signal
     if (signal.aborted) return Promise.reject(signal.reason as Error);
@@ -16,7 +16,7 @@ export function boundTo(place: Place, signal: AbortSignal): Place {
   return {
     ...place,
     ask: (question) => bound(place.ask({ ...question, signal: question.signal === undefined ? signal : AbortSignal.any([signal, question.signal]) })),
-    push: (paths, options) => bound(place.push(paths, { ...options, signal: AbortSignal.any([signal, options.signal]) })),
+    push: (paths, options) => bound(place.push(paths, { user, ...options, signal: AbortSignal.any([signal, options.signal]) })),
     stat: (paths) => bound(place.stat(paths)),
     readText: (path, limitBytes) => bound(place.readText(path, limitBytes)),
     list: (path) => bound(place.list(path)),

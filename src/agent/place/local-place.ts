@@ -78,6 +78,7 @@ export function createLocalPlace(options: LocalPlaceOptions): Place {
     there: (path) => path,
     here: (path) => path,
     push: async (paths) => paths,
+    removeUnused: async () => 0,
     stat: (paths) => Promise.all(paths.map(statOf)),
     async readText(path, limitBytes) {
       const found = await statOf(path);

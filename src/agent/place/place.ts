@@ -112,6 +112,13 @@ export interface Artifact {
 
 export interface PlaceStat { readonly kind: "file" | "folder" | "link" | "other"; readonly size: number; readonly changedMs: number }
 
+export interface PushOptions {
+  readonly signal: AbortSignal;
+  /** Id of the attempt that uses them. */
+  readonly user?: string;
+  say(text: string): void;
+}
+
 /** The GPUs of the place. */
 export interface PlaceGpus {
   /** What is known, renewed in the background when it is old. The first call may wait. */
@@ -172,8 +179,10 @@ export interface Place {
   there(path: string): string;
   /** The other way round. */
   here(path: string): string;
-  /** Makes files of home's (absolute) readable by programs there; resolves with their paths there, in the same order. Throws TrainyardError, and the signal's reason. */
-  push(paths: readonly string[], options: { readonly signal: AbortSignal; say(text: string): void }): Promise<readonly string[]>;
+  /** Makes files of home's (absolute) readable by programs there; resolves with their paths there, in the same order. They stay there while the attempt `user` goes on. Throws TrainyardError, and the signal's reason. */
+  push(paths: readonly string[], options: PushOptions): Promise<readonly string[]>;
+  /** Removes there what was pushed and nothing used for `keepDays`. `held`: attempts of this agent that go on, asked when the place is in reach. Resolves with how many files went; 0 where files are not pushed anywhere. */
+  removeUnused(keepDays: number, held: () => readonly string[]): Promise<number>;
   /** Paths there; one of home's is translated. Links are not followed; null for what is not there. */
   stat(paths: readonly string[]): Promise<readonly (PlaceStat | null)[]>;
   /** A small file there, as text; null when it is not there, is no regular file or larger than `limitBytes`. */

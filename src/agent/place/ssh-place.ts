@@ -3,6 +3,7 @@
 //   S2. A start whose answer was lost is looked into before it is asked for again. That it was asked for is noted here first, durably: an agent that takes over asks the host.
 //   S3. What is known of the host (its directory, its processors) is kept beside the journal: paths mean the same after a restart of ours with the host away.
 //   S4. A program has ended when its launcher is gone, or its boot is over; the exit status is then read, and kept here for housekeeping.
+//   S5. What an attempt uses of the files that were brought is noted there as soon as they are, and looked at once more before each start: what was swept meanwhile is brought again.
 
 import { setMaxListeners } from "node:events";
 import { readFileSync, rmSync, statSync } from "node:fs";
@@ -10,7 +11,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { HostAccess } from "../../hosts/host-access.js";
-import { openFileSync } from "../../hosts/file-sync.js";
+import { openFileSync, type LocalFile } from "../../hosts/file-sync.js";
 import { openHostLink, type HostLink } from "../../hosts/host-link.js";
 import type { RemoteLaunch } from "../../hosts/remote-attempts.js";
 import { HelperRefusal, type HelperFacts, type RemoteHelper } from "../../hosts/remote-helper.js";
@@ -22,7 +23,7 @@ import { deleteCheckpointFiles } from "../telemetry/checkpoint-files.js";
 import { writeDurably } from "./durable-file.js";
 import { createGpuKeeper } from "./gpu-keeper.js";
 import type { NvidiaAnswer } from "./gpus.js";
-import { LaunchError, type Answer, type Place, type PlaceStat, type ProgramStart, type Question, type StartedProgram } from "./place.js";
+import { LaunchError, type Answer, type Place, type PlaceStat, type ProgramStart, type PushOptions, type Question, type StartedProgram } from "./place.js";
 import { followOverSsh } from "./ssh-following.js";
 import { pathsBelow, translated } from "./ssh-paths.js";
 
@@ -159,7 +160,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
   const start = async (asks: ProgramStart): Promise<StartedProgram> => {
     const { directory, argv, environment, workingDirectory, outputs, signal } = asks;
     await reach(signal); // the paths are known then
-    const brought = await bring(asks).catch((error: unknown) => {
+    const brought = await bringAgain(asks).then(() => bring(asks)).catch((error: unknown) => {
       if (error instanceof SshError) throw new LaunchError(error.code === "SSH_DISK_FULL" ? "DISK_FULL" : error.code === "SSH_DIRECTORY_REFUSED" ? "PERMISSION_DENIED" : "INTERNAL", error.message);
       throw error;
     });
@@ -237,18 +238,41 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     throw new Error(`${name}: ${answer.kind === "answered" ? (answer.stderr.trim().split("\n").at(-1) ?? "") : answer.why}`);
   };
 
-  const push = async (paths: readonly string[], { signal, say }: { readonly signal: AbortSignal; say(text: string): void }): Promise<readonly string[]> => {
-    if (paths.length === 0) return [];
+  /** S5: what each attempt uses, by sha256. */
+  const uses = new Map<string, Map<string, LocalFile>>();
+  const pushFiles = async (locals: readonly LocalFile[], { signal: outer, user, say }: PushOptions): Promise<readonly string[]> => {
+    if (locals.length === 0) return [];
+    const signal = AbortSignal.any([closing.signal, outer]);
     for (;;) {
-      await reach(signal);
+      await reach(outer);
       try {
-        const pushed = await files.pushAll(paths.map((path) => ({ path })), { signal: AbortSignal.any([closing.signal, signal]) });
-        pushed.forEach(({ path, sentBytes }, index) => { if (sentBytes > 0) say(`sent ${paths[index]} to ${name} (${sentBytes} bytes): ${path}`); });
+        const pushed = await files.pushAll(locals, { signal });
+        pushed.forEach(({ path, sentBytes }, index) => { if (sentBytes > 0) say(`sent ${locals[index]!.path} to ${name} (${sentBytes} bytes): ${path}`); });
+        if (user !== undefined) {
+          const used = uses.get(user) ?? new Map<string, LocalFile>();
+          uses.set(user, used);
+          pushed.forEach(({ sha256 }, index) => void used.set(sha256, { ...locals[index]!, sha256 }));
+          if ((await files.use(user, pushed.map(({ sha256 }) => sha256), signal)).length > 0) continue;
+        }
         return pushed.map(({ path }) => path);
       } catch (error) {
         if (!(error instanceof SshError) || error.code !== "SSH_HOST_KEY_CHANGED") throw error; // else S1
       }
     }
+  };
+  const push = (paths: readonly string[], pushing: PushOptions): Promise<readonly string[]> => pushFiles(paths.map((path) => ({ path })), pushing);
+  /** S5. */
+  const bringAgain = async (start: ProgramStart): Promise<void> => {
+    const user = ownerOf(start.directory);
+    const used = user === null ? undefined : uses.get(user);
+    if (user === null || used === undefined) return;
+    const missing = await files.use(user, [...used.keys()], AbortSignal.any([closing.signal, start.signal]));
+    await pushFiles(missing.map((sha256) => used.get(sha256)!), pushingFor(start));
+  };
+  const pushingFor = (start: ProgramStart): PushOptions => {
+    const { directory, signal, outputs: { stderr } } = start;
+    const user = ownerOf(directory);
+    return { signal, ...(user === null ? {} : { user }), say: (text) => void said.set(stderr, `${said.get(stderr) ?? ""}[trainyard] ${text}\n`) };
   };
   /** What an earlier stage left at home (a preprocess stage's files), and what the program is to read of its own attempt's, goes to the host before it is told of it. The real path decides: no `..` and
    *  no link in what a stage names leads to another file of home's. */
@@ -256,7 +280,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     const texts = [...start.argv, ...Object.values(start.environment)];
     const ofOthers = texts.flatMap((text) => pathsBelow(text, attemptsRoot)).filter((path) => !isBelow(start.directory.root, path) && realPathInside(attemptsRoot, attemptsRoot, path) !== null && statSync(path, { throwIfNoEntry: false })?.isFile() === true);
     const paths = [...new Set([...ofOthers, ...(start.reads ?? [])])];
-    const sent = await push(paths, { signal: start.signal, say: (text) => void said.set(start.outputs.stderr, `${said.get(start.outputs.stderr) ?? ""}[trainyard] ${text}\n`) });
+    const sent = await push(paths, pushingFor(start));
     return (text) => there(paths.reduce((result, path, index) => translated(result, path, sent[index]!), text));
   };
 
@@ -317,6 +341,13 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     },
     there, here,
     push,
+    async removeUnused(keepDays, held) {
+      if (keepDays === 0) return 0;
+      await reach();
+      const holding = held();
+      for (const user of uses.keys()) if (!holding.includes(user)) uses.delete(user);
+      return (await files.sweep(keepDays, holding)).length;
+    },
     async stat(paths) {
       await reach();
       const found = await overCuts((helper) => helper.stat(paths.map(there)));

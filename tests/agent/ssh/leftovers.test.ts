@@ -1,9 +1,10 @@
 // What is on a host after attempts, and what may never come about there: deleting, tidying, what users write, secrets, a full disk, a closed directory.
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { attemptDirectory, claimAttemptDirectory, makeAttemptDirectory } from "../../../src/agent/attempt/attempt-directory.js";
 import { removeOldAttempts } from "../../../src/agent/host/housekeeping.js";
 import { newId } from "../../../src/domain/ids.js";
 import { assign, commandAssignment } from "../../support/control-plane-peer.js";
@@ -67,6 +68,66 @@ os.mkdir("../output/step-1"); open(os.environ["TRAINYARD_METRICS_FILE"], "a").wr
     expect([bare, kept].map(({ assignment }) => existsSync(world.attemptThere(assignment)))).toEqual([false, true]);
     expect(existsSync(join(world.there, "attempts", bare.assignment.pipelineId))).toBe(false);
   }, 120_000);
+
+  test("files that were brought go when nothing used them for TRAINYARD_AGENT_KEEP_DAYS, never while an attempt of any agent of that directory uses them", async () => {
+    const world = await startSshAgentWorld();
+    const { peer, directory, there, sshd } = world;
+    const store = join(there, "store");
+    const pipelineId = newId("pip");
+    const left = join(realpathSync(directory), "attempts", pipelineId, "prep", "1", "output");
+    mkdirSync(left, { recursive: true });
+    writeFileSync(join(left, "train.jsonl"), '{"q":1}\n');
+    const assignment = commandAssignment(python(`
+import time
+print("up", flush=True)
+while not os.path.exists("enough"): time.sleep(0.02)
+print(open(sys.argv[1]).read(), end="")`, join(left, "train.jsonl")), { pipelineId });
+    peer.order(assign(assignment));
+    await peer.until(() => peer.logOf(assignment.attemptId).includes("up\n"), "the program to run", PATIENCE_MS);
+    const [used] = readdirSync(store);
+    const unused = "a".repeat(64);
+    mkdirSync(join(store, unused));
+    writeFileSync(join(store, unused, "old.jsonl"), "");
+    const notes = join(there, "uses");
+    const grow = (days: number) => {
+      const then = new Date(Date.now() - days * 86_400_000);
+      for (const path of [...readdirSync(store).map((name) => join(store, name)), ...readdirSync(notes).map((name) => join(notes, name))]) utimesSync(path, then, then);
+    };
+    grow(15);
+    const other = await startSshAgentWorld({ sshd }); // looks when it starts
+    await other.peer.until(() => !existsSync(join(store, unused)), "what nothing uses to go", PATIENCE_MS);
+    expect(readdirSync(store)).toEqual([used]);
+    writeFileSync(join(world.attemptThere(assignment), "work", "enough"), "");
+    await peer.report("ended", assignment.attemptId, PATIENCE_MS);
+    expect(peer.logOf(assignment.attemptId)).toMatch(/up\n\{"q":1\}\n$/);
+    grow(13);
+    mkdirSync(join(store, unused));
+    utimesSync(join(store, unused), new Date(0), new Date(0));
+    await world.restart();
+    await peer.until(() => !existsSync(join(store, unused)), "the agent to have looked", PATIENCE_MS);
+    expect(readdirSync(store)).toEqual([used]);
+    grow(15);
+    await world.restart();
+    await peer.until(() => readdirSync(store).length === 0, "what was used long ago to go", PATIENCE_MS);
+  }, 120_000);
+
+  test("a file that was swept between its bringing and the start of the program is brought again", async () => {
+    const world = await startSshAgentWorld();
+    const { peer, directory, there } = world;
+    const left = join(realpathSync(directory), "attempts", newId("pip"), "prep", "1", "output");
+    mkdirSync(left, { recursive: true });
+    writeFileSync(join(left, "train.jsonl"), '{"q":1}\n');
+    const assignment = commandAssignment(["cat", "train.jsonl"]);
+    const at = attemptDirectory(join(directory, "attempts"), assignment);
+    claimAttemptDirectory(join(directory, "attempts"), assignment);
+    const place = world.place();
+    const [path] = await place.push([join(left, "train.jsonl")], { signal: AbortSignal.timeout(PATIENCE_MS), user: assignment.attemptId, say: () => undefined });
+    rmSync(join(there, "store"), { recursive: true });
+    makeAttemptDirectory(at);
+    await (await place.start({ directory: at, argv: ["cat", path!], environment: {}, workingDirectory: at.work, outputs: { stdout: at.logFile, stderr: at.logFile }, signal: AbortSignal.timeout(PATIENCE_MS) })).gone;
+    expect(readFileSync(join(world.attemptThere(assignment), "log"), "utf8")).toContain('{"q":1}\n');
+    expect(peer.reports).toEqual([]);
+  }, 60_000);
 
   test("words, variables and metric names full of shell metacharacters are only words", async () => {
     const world = await startSshAgentWorld();
