@@ -2,8 +2,9 @@
 
 Usage: compose.py <folder that holds the package verl> <version>. Needs hydra-core and omegaconf; imports nothing of verl, so neither torch nor a GPU.
 A type is what the composed value shows; where that is null, the annotation of verl's dataclass (`_target_`, or what the group around it says) is read from its source instead.
-Output: {"version", "configs": {name: {key: [type, default]}}, "addable": {name: {key: type}}}. Types: bool int float str list dict any, with "?" when null is allowed.
+Output: {"version", "registered", "configs": {name: {key: [type, default]}}, "addable": {name: {key: type}}}. Types: bool int float str list dict any, with "?" when null is allowed.
 Addable is what only the dataclass has: verl takes it from a user who adds it, although its files never mention it.
+Registered is what verl's decorators enter by name: advantage estimators, policy losses, and per kind of model the training engines with the devices they run on.
 """
 
 import ast
@@ -17,9 +18,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 CONFIGS = {
     "ppo_trainer": [],
+    "ppo_trainer+veomni": ["model_engine=veomni"],
+    "ppo_trainer+mindspeed": ["model_engine=mindspeed"],
     "ppo_megatron_trainer": [],
     "sft_trainer_engine": [],
     "sft_trainer_engine+megatron": ["engine=megatron", "optim=megatron"],
+    "sft_trainer_engine+veomni": ["engine=veomni", "optim=veomni"],
+    "sft_trainer_engine+automodel": ["engine=automodel", "optim=automodel"],
     "sft_trainer": [],
     "evaluation": [],
 }
@@ -161,6 +166,49 @@ def flatten(config: DictConfig, classes: dict, prefix: str, out: dict, addable: 
         out[path] = [kind, default]
 
 
+def decorators(package: Path, name: str):
+    """Every call of that name which decorates a class or function, with the keyword arguments by name and the others by position."""
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for call in getattr(node, "decorator_list", ()):
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == name:
+                    yield {**dict(enumerate(call.args)), **{word.arg: word.value for word in call.keywords}}
+
+
+def names_of(node) -> list:
+    """The names that an argument gives: one or a list."""
+    return [item.value for item in node.elts] if isinstance(node, ast.List) else [node.value]
+
+
+def registered(package: Path) -> dict:
+    algorithms = ast.parse((package / "trainer" / "ppo" / "core_algos.py").read_text(encoding="utf-8"))
+    enumerated = {
+        f"AdvantageEstimator.{item.targets[0].id}": item.value.value
+        for node in ast.walk(algorithms) if isinstance(node, ast.ClassDef) and node.name == "AdvantageEstimator"
+        for item in node.body if isinstance(item, ast.Assign)
+    }
+    estimators = [call[0] for call in decorators(package / "trainer" / "ppo", "register_adv_est")]
+    engines: dict = {}
+    for call in decorators(package / "workers" / "engine", "EngineRegistry.register"):
+        for backend in names_of(call.get("backend", call.get(1))):
+            devices = engines.setdefault(call.get("model_type", call.get(0)).value, {}).setdefault(backend, [])
+            devices.extend(names_of(call.get("device", call.get(2, ast.Constant("cuda")))))
+    return {
+        "estimators": sorted(name.value if isinstance(name, ast.Constant) else enumerated[ast.unparse(name)] for name in estimators),
+        "losses": sorted(call[0].value for call in decorators(package / "trainer" / "ppo", "register_policy_loss")),
+        "aggregations": sorted({value for node in ast.walk(algorithms) if isinstance(node, ast.FunctionDef) and node.name == "agg_loss" for value in compared(node, "loss_agg_mode")}),
+        "engines": {model: {backend: sorted(set(devices)) for backend, devices in sorted(by.items())} for model, by in sorted(engines.items())},
+    }
+
+
+def compared(function, name: str):
+    """The texts that a function compares its argument of that name with."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Compare) and ast.unparse(node.left) == name:
+            for other in node.comparators:
+                yield from [item.value for item in other.elts] if isinstance(other, (ast.List, ast.Tuple, ast.Set)) else [other.value]
+
+
 def main() -> None:
     root, version = Path(sys.argv[1]).resolve(), sys.argv[2]
     folder = root / "verl" / "trainer" / "config"
@@ -170,7 +218,7 @@ def main() -> None:
     configs, addable = {}, {}
     for label, overrides in CONFIGS.items():
         name = label.split("+")[0]
-        if not (folder / f"{name}.yaml").exists():
+        if not (folder / f"{name}.yaml").exists() or not all((folder / f"{word.replace('=', '/')}.yaml").exists() for word in overrides):
             continue
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(folder), version_base=None):
@@ -181,7 +229,7 @@ def main() -> None:
         flatten(config, classes, "", keys, added)
         configs[label] = dict(sorted(keys.items()))
         addable[label] = dict(sorted(added.items()))
-    print(json.dumps({"version": version, "configs": configs, "addable": addable}, ensure_ascii=False, separators=(",", ":")))
+    print(json.dumps({"version": version, "registered": registered(root / "verl"), "configs": configs, "addable": addable}, ensure_ascii=False, separators=(",", ":")))
 
 
 main()

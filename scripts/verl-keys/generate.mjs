@@ -1,4 +1,5 @@
-// Writes src/verl/keys/<version>.json: every configuration key of each supported verl with type and default, composed from verl's own files.
+// Writes src/verl/keys/<version>.json: every configuration key of each supported verl with type and default, composed from verl's own files, and
+// what it registers by name (estimators, losses, engines).
 // Usage: npm run generate:verl-keys [-- --check]. Needs python3 with venv, and PyPI once (sources.mjs).
 //   K1. The same verl gives the same bytes: --check composes again and compares.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -24,7 +25,7 @@ for (const version of VERSIONS) {
 }
 
 /** One key a line: compact, and a change of one key is a change of one line. */
-function pretty({ version, configs, addable }) {
+function pretty({ version, registered, configs, addable }) {
   const tables = (all) => Object.entries(all).map(([name, table]) => `${JSON.stringify(name)}:{\n${Object.entries(table).map(([key, entry]) => `${JSON.stringify(key)}:${JSON.stringify(entry)}`).join(",\n")}}`).join(",\n");
-  return `{"version":${JSON.stringify(version)},"configs":{\n${tables(configs)}},"addable":{\n${tables(addable)}}}\n`;
+  return `{"version":${JSON.stringify(version)},"registered":${JSON.stringify(registered)},\n"configs":{\n${tables(configs)}},"addable":{\n${tables(addable)}}}\n`;
 }

@@ -3,14 +3,12 @@
 
 import { existsSync } from "node:fs";
 import { hasScorer } from "../domain/data/data-sources.js";
-import { releaseFor, type KnownRelease } from "../verl/releases.js";
+import { registeredIn, releaseFor, type KnownRelease } from "../verl/releases.js";
 import type { ComposedConfig } from "./composed-config.js";
 import { TrainerFailure } from "./trainer-failure.js";
 
 const ACTOR = "actor_rollout_ref.actor";
 const ROLLOUT = "actor_rollout_ref.rollout";
-const ESTIMATORS: ReadonlySet<string> = new Set(["gae", "grpo", "grpo_vectorized", "grpo_passk", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "remax", "rloo", "rloo_vectorized", "opo", "gpg", "gdpo", "optimal_token_baseline", "tir_optimal_token_baseline"]);
-const LOSSES: ReadonlySet<string> = new Set(["vanilla", "gspo", "sapo", "gpg", "clip_cov", "kl_cov", "geo_mean", "cispo", "bypass_mode", "dppo_tv", "dppo_kl", "dro"]);
 
 export interface RlShape {
   readonly gpus: number;
@@ -23,7 +21,8 @@ export interface RlShape {
 }
 
 /** Throws TrainerFailure or CompositionError. */
-export function rlShape(config: ComposedConfig): RlShape {
+export function rlShape(config: ComposedConfig, release: KnownRelease): RlShape {
+  const { estimators, losses } = registeredIn(release);
   const number = (key: string, fallback: number): number => config.number(key) ?? fallback;
   const gpus = number("trainer.nnodes", 1) * number("trainer.n_gpus_per_node", 8);
   const critic = config.value("critic.enable") ?? config.text("algorithm.adv_estimator") === "gae";
@@ -35,9 +34,9 @@ export function rlShape(config: ComposedConfig): RlShape {
   check(["vllm", "sglang", "trtllm"].includes(engine), "NotImplementedError", `rollout_name: ${engine} is not supported`);
   check(config.text(`${ROLLOUT}.mode`) !== "sync", "ValueError", "Rollout mode 'sync' has been removed. Please set `actor_rollout_ref.rollout.mode=async` or remove the mode setting entirely.");
   const estimator = config.text("algorithm.adv_estimator") ?? "";
-  check(ESTIMATORS.has(estimator), "ValueError", `Unknown advantage estimator simply: ${estimator}`);
+  check(estimators.includes(estimator), "ValueError", `Unknown advantage estimator simply: ${estimator}`);
   const loss = config.text(`${ACTOR}.policy_loss.loss_mode`) ?? "vanilla";
-  check(LOSSES.has(loss), "ValueError", `Unsupported loss mode: ${loss}. Supported modes are: ${[...LOSSES].join(", ")}`);
+  check(losses.includes(loss), "ValueError", `Unsupported loss mode: ${loss}. Supported modes are: ${losses.join(", ")}`);
   batches(config, shape);
   const tensor = number(`${ROLLOUT}.tensor_model_parallel_size`, 2);
   check(gpus % tensor === 0, "AssertionError", `rollout world_size: ${gpus} is not divisible by infer_world_size: ${tensor}`);

@@ -32,7 +32,7 @@ export async function runTaskRunner(config: ComposedConfig, host: TrainerHost): 
   const { release, scenario, print } = host;
   print(`TaskRunner hostname: localhost, PID: ${process.pid}`);
   for (const line of pprintLines(config.dump(true))) print(line);
-  const shape = rlShape(config);
+  const shape = rlShape(config, release);
   const path = config.text("actor_rollout_ref.model.path") ?? "";
   checkModel(path);
   const keys = { prompt: config.text("data.prompt_key") ?? "prompt", source: config.text("data.reward_fn_key") ?? "data_source" };

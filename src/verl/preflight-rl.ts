@@ -1,11 +1,12 @@
 // The rules of verl's RL trainer. The numbers in the comments are those of verl's checks as DESIGN's sources list them.
 
 import { hasScorer } from "../domain/data/data-sources.js";
+import { nearestName } from "../domain/pipeline/dag.js";
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import { filesOf } from "../domain/training/train-params.js";
 import type { EffectiveConfig } from "./effective-config.js";
 import { NONE, refuse, warn, type Facts, type Finding, type Rule } from "./preflight-rule.js";
-import type { Release } from "./releases.js";
+import { KNOWN_RELEASES, registeredIn, type Release } from "./releases.js";
 
 const ACTOR = "actor_rollout_ref.actor";
 const ROLLOUT = "actor_rollout_ref.rollout";
@@ -38,18 +39,27 @@ const ESTIMATORS_OF: Readonly<Record<string, readonly string[]>> = {
   ppo: ["gae"], grpo: ["grpo", "grpo_vectorized", "grpo_passk", "opo", "gpg", "gdpo", "optimal_token_baseline", "tir_optimal_token_baseline"], gspo: ["grpo", "grpo_vectorized"], dapo: ["grpo", "grpo_vectorized"],
   rloo: ["rloo", "rloo_vectorized"], remax: ["remax"], reinforce_plus_plus: ["reinforce_plus_plus", "reinforce_plus_plus_baseline"],
 };
-const KNOWN_ESTIMATORS = new Set(Object.values(ESTIMATORS_OF).flat());
-const LOSS_MODES: ReadonlySet<string> = new Set(["vanilla", "gspo", "sapo", "gpg", "clip_cov", "kl_cov", "geo_mean", "cispo", "bypass_mode", "dppo_tv", "dppo_kl", "dro"]);
-const AGGREGATIONS: ReadonlySet<string> = new Set(["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm", "token-sum"]);
+/** verl imports these modules when it starts; estimators and losses that they register are taken like its own. */
+const OWN_MODULES = "VERL_USE_EXTERNAL_MODULES";
 const KL_TYPES = /^(?:kl|k1|abs|mse|k2|low_var_kl|k3|full)\+?$/;
+
+/** A name that the release does not register, unless modules of the user's own may: which releases do, or which of this one's is nearest. */
+function unknownName({ params, release }: Facts, kind: "estimators" | "losses", name: string, field: string, code: string, what: string, most: readonly string[] = registeredIn(release.release)[kind]): readonly Finding[] {
+  if (params.env?.[OWN_MODULES] !== undefined) return NONE;
+  const having = KNOWN_RELEASES.filter((known) => registeredIn(known)[kind].includes(name));
+  const near = nearestName(name, registeredIn(release.release)[kind]);
+  const hint = having.length > 0 ? `${having.join(", ")} ${having.length === 1 ? "has" : "have"} it: set verl.` : near !== null ? `Did you mean "${near}"?` : `It has ${most.join(", ")}.`;
+  return refuse(field, code, `verl ${release.release} has no ${what} "${name}".`, `${hint} One of your own needs ${OWN_MODULES} in env.`);
+}
 
 export const RL_RULES: readonly Rule[] = [
   ({ params }) => (filesOf(params.valFiles).length > 0 || params.overrides["data.val_files"] !== undefined ? NONE : refuse("valFiles", "MISSING_FIELD", "verl needs validation files for reinforcement learning.", "Give valFiles; a preprocess stage makes them with split.")),
   (facts) => {
     const { estimator } = rl(facts);
-    const fitting = ESTIMATORS_OF[facts.params.algorithm] ?? [];
+    const { estimators } = registeredIn(facts.release.release);
+    const fitting = (ESTIMATORS_OF[facts.params.algorithm] ?? []).filter((name) => estimators.includes(name));
     if (estimator === null || fitting.includes(estimator)) return NONE;
-    if (!KNOWN_ESTIMATORS.has(estimator)) return facts.params.env?.["VERL_USE_EXTERNAL_MODULES"] !== undefined ? NONE : refuse("overrides.algorithm.adv_estimator", "UNKNOWN_ESTIMATOR", `verl has no advantage estimator "${estimator}".`, `For ${facts.params.algorithm}: ${fitting.join(", ")}. One of your own needs VERL_USE_EXTERNAL_MODULES in env.`);
+    if (!estimators.includes(estimator)) return unknownName(facts, "estimators", estimator, "overrides.algorithm.adv_estimator", "UNKNOWN_ESTIMATOR", "advantage estimator", fitting);
     return refuse("overrides.algorithm.adv_estimator", "ALGORITHM_MISMATCH", `algorithm is ${facts.params.algorithm}, but the estimator "${estimator}" is another one's.`, `Use ${fitting.join(" or ")}, or name the algorithm that you mean.`);
   },
   (facts) => { // 1
@@ -123,16 +133,18 @@ export const RL_RULES: readonly Rule[] = [
     const { n } = rl(facts);
     return n >= fewest ? NONE : refuse("answers", "TOO_FEW_ANSWERS", `${facts.params.algorithm} compares the answers of one prompt: ${n} leaves nothing to compare.`, `Set answers to ${fewest} or more.`);
   },
-  ({ config, params, release }) => { // 16
+  (facts) => { // 16
+    const { config, params, release } = facts;
     const rank = config.number("actor_rollout_ref.model.lora_rank") ?? 0;
     const aggregation = config.text(`${ACTOR}.loss_agg_mode`);
     const loss = config.text(`${ACTOR}.policy_loss.loss_mode`);
     const klType = config.text(`${ACTOR}.kl_loss_type`);
-    const own = params.env?.["VERL_USE_EXTERNAL_MODULES"] !== undefined;
+    const own = params.env?.[OWN_MODULES] !== undefined;
+    const { aggregations } = registeredIn(release.release);
     return [
       ...(rank <= 512 || config.text(`${ROLLOUT}.name`) !== "vllm" ? NONE : refuse("lora.rank", "LORA_TOO_LARGE", `vLLM takes adapters up to rank 512, not ${rank}.`)),
-      ...(aggregation === null || AGGREGATIONS.has(aggregation) ? NONE : refuse(`overrides.${ACTOR}.loss_agg_mode`, "UNKNOWN_CHOICE", `verl has no loss_agg_mode "${aggregation}".`, `It has ${[...AGGREGATIONS].join(", ")}.`)),
-      ...(loss === null || LOSS_MODES.has(loss) || own ? NONE : refuse(`overrides.${ACTOR}.policy_loss.loss_mode`, "UNKNOWN_CHOICE", `verl has no loss mode "${loss}".`, `It has ${[...LOSS_MODES].join(", ")}.`)),
+      ...(aggregation === null || aggregations.includes(aggregation) ? NONE : refuse(`overrides.${ACTOR}.loss_agg_mode`, "UNKNOWN_CHOICE", `verl ${release.release} has no loss_agg_mode "${aggregation}".`, `It has ${aggregations.join(", ")}.`)),
+      ...(loss === null || registeredIn(release.release).losses.includes(loss) ? NONE : unknownName(facts, "losses", loss, `overrides.${ACTOR}.policy_loss.loss_mode`, "UNKNOWN_CHOICE", "loss mode")),
       ...(klType === null || KL_TYPES.test(klType) ? NONE : refuse(`overrides.${ACTOR}.kl_loss_type`, "UNKNOWN_CHOICE", `verl has no KL estimate "${klType}".`, "It has kl (k1), abs, mse (k2), low_var_kl (k3), full.")),
       ...(config.text(`${ROLLOUT}.mode`) !== "sync" ? NONE : refuse(`overrides.${ROLLOUT}.mode`, "UNSUPPORTED_ROLLOUT", "verl 0.7 and later draw answers asynchronously only.", "Leave it out.")),
       ...(release.rollouts.includes(config.text(`${ROLLOUT}.name`) ?? "") || own ? NONE : refuse(`overrides.${ROLLOUT}.name`, "UNSUPPORTED_ROLLOUT", `verl ${release.release} has no rollout engine "${config.text(`${ROLLOUT}.name`)}".`, `It has ${release.rollouts.join(", ")}.`)),

@@ -69,14 +69,26 @@ function compare(a: readonly number[], b: readonly number[]): number {
   return a[0]! - b[0]! || a[1]! - b[1]! || a[2]! - b[2]!;
 }
 
-/** Names of the configurations whose keys are known. `+megatron`: with engine=megatron optim=megatron. */
-export type ConfigName = "ppo_trainer" | "ppo_megatron_trainer" | "sft_trainer_engine" | "sft_trainer_engine+megatron" | "evaluation";
+/** Names of the configurations whose keys are known. What follows a `+` is the training engine (engines.ts). */
+export type ConfigName = "ppo_trainer" | "ppo_trainer+veomni" | "ppo_trainer+mindspeed" | "ppo_megatron_trainer" | "sft_trainer_engine" | "sft_trainer_engine+megatron" | "sft_trainer_engine+veomni" | "sft_trainer_engine+automodel" | "evaluation";
 
 /** [type, default]. Types: bool int float str list dict any, with "?" when null is allowed; "any" also where verl does not say. */
 export type KeyEntry = readonly [type: string, fallback: unknown];
 export type KeyTable = ReadonlyMap<string, KeyEntry>;
 
-interface Tables { readonly keys: ReadonlyMap<string, KeyTable>; readonly addable: ReadonlyMap<string, AddableKeys> }
+interface Tables { readonly keys: ReadonlyMap<string, KeyTable>; readonly addable: ReadonlyMap<string, AddableKeys>; readonly registered: Registered }
+
+/** What verl's decorators enter by name. */
+export interface Registered {
+  /** Values of algorithm.adv_estimator. */
+  readonly estimators: readonly string[];
+  /** Values of policy_loss.loss_mode. */
+  readonly losses: readonly string[];
+  /** Values of loss_agg_mode. */
+  readonly aggregations: readonly string[];
+  /** Training engines per kind of model (value_model is the critic), each with the devices it runs on. */
+  readonly engines: Readonly<Record<"language_model" | "value_model", Readonly<Record<string, readonly string[]>>>>;
+}
 
 /** Keys that verl's files lack and its dataclasses have, with their types: verl takes them from who adds them. */
 export type AddableKeys = ReadonlyMap<string, string>;
@@ -87,8 +99,8 @@ const read = new Map<KnownRelease, Tables>();
 function tablesOf(release: KnownRelease): Tables {
   const kept = read.get(release);
   if (kept !== undefined) return kept;
-  const { configs, addable } = JSON.parse(readFileSync(packagePath("src", "verl", "keys", `${release}.json`), "utf8")) as { configs: Record<string, Record<string, KeyEntry>>; addable: Record<string, Record<string, string>> };
-  const tables = { keys: new Map(Object.entries(configs).map(([name, keys]) => [name, new Map(Object.entries(keys))])), addable: new Map(Object.entries(addable).map(([name, keys]) => [name, new Map(Object.entries(keys))])) };
+  const { configs, addable, registered } = JSON.parse(readFileSync(packagePath("src", "verl", "keys", `${release}.json`), "utf8")) as { configs: Record<string, Record<string, KeyEntry>>; addable: Record<string, Record<string, string>>; registered: Registered };
+  const tables = { registered, keys: new Map(Object.entries(configs).map(([name, keys]) => [name, new Map(Object.entries(keys))])), addable: new Map(Object.entries(addable).map(([name, keys]) => [name, new Map(Object.entries(keys))])) };
   read.set(release, tables);
   return tables;
 }
@@ -100,4 +112,8 @@ export function keyTable(release: KnownRelease, config: ConfigName): KeyTable {
 
 export function addableKeys(release: KnownRelease, config: ConfigName): AddableKeys {
   return tablesOf(release).addable.get(config) ?? new Map();
+}
+
+export function registeredIn(release: KnownRelease): Registered {
+  return tablesOf(release).registered;
 }

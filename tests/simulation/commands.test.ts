@@ -36,7 +36,7 @@ function take(version: KnownRelease, params: Record<string, unknown>, context: P
   } else {
     expect(module).toBe(release(version).rlModule);
     const config = composeConfig(version, "ppo_trainer", words);
-    checkFirstBatch(config, rlShape(config));
+    checkFirstBatch(config, rlShape(config, version));
   }
 }
 
@@ -65,7 +65,7 @@ describe.each(KNOWN_RELEASES)("verl %s", (version) => {
     expect(compose("+trainer.total_epochs=1")).toThrow("Could not append to config. An item is already at 'trainer.total_epochs'.");
     expect(compose("trainer.logger=[console")).toThrow(CompositionError);
     expect(compose("++trainer.total_epoch=1", "+ray_kwargs.ray_init.address=local")).not.toThrow();
-    expect(() => rlShape(composeConfig(version, "ppo_trainer", []))).toThrow("Missing mandatory value: actor_rollout_ref.rollout.name");
+    expect(() => rlShape(composeConfig(version, "ppo_trainer", []), version)).toThrow("Missing mandatory value: actor_rollout_ref.rollout.name");
   });
 });
 
