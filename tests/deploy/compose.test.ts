@@ -207,7 +207,7 @@ describe.skipIf(findRedisServer()?.kind !== "redis-server")("what the containers
     await database?.drop();
   }, 60_000);
 
-  test("migrate, then the agent's token, then control plane and agent: healthy, and a pipeline runs to its end over the fast link", { timeout: 90_000 }, async () => {
+  test("migrate, then the agent's token, then control plane and agents: healthy, and a pipeline runs to its end over the fast link", { timeout: 90_000 }, async () => {
     await runToEnd("migrate", "trainyard", compose.services["migrate"]!.command!);
     const tokenFile = join(folder, "var", "token", "agent");
     const agentToken = compose.services["agent-token"]!.entrypoint!.map((part) => part.replace("/app/", `${packagePath()}/`));
@@ -221,7 +221,8 @@ describe.skipIf(findRedisServer()?.kind !== "redis-server")("what the containers
     const [, file, ...check] = compose.services["control-plane"]!.healthcheck!.test as [string, string, ...string[]];
     const healthy = () => spawnSync(file, check.map((part) => part.replace(":7070/", `:${port}/`)), { env: { PATH: process.env["PATH"] } }).status === 0;
     expect(await pollUntil(healthy, 30_000), logs.get("control-plane")).toBe(true);
-    start("agent", "trainyard", compose.services["agent"]!.command!);
+    for (const name of ["agent", "ssh-agents"]) start(name, "trainyard", compose.services[name]!.command!);
+    expect(await pollUntil(() => logs.get("ssh-agents")?.includes("Acting for the SSH hosts") ?? false, 30_000), logs.get("ssh-agents")).toBe(true);
 
     // The command that docker-compose.yml gives the reader.
     const { stdout: admin } = await promisify(execFile)("trainyard", ["token", "create", "--role", "admin", "--name", "you", "--local"], { env: environmentOf("control-plane"), cwd: folder });

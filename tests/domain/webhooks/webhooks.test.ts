@@ -44,6 +44,13 @@ test("Feishu gets a post, signed by its own rule when the bot has a secret; its 
   expect([refusalIn("feishu", '{"code":0,"msg":"success"}'), refusalIn("feishu", '{"code":19021,"msg":"sign match fail"}'), refusalIn("feishu", "ok"), refusalIn("slack", "ok")]).toEqual([null, "code 19021: sign match fail", "the answer is no JSON", null]);
 });
 
+test("what is simulated says so in every form", () => {
+  const simulated = { ...named, simulated: true };
+  expect(JSON.parse(messageOf("json", simulated, null, 1).body)).toMatchObject({ simulated: true });
+  expect(messageOf("slack", simulated, null, 1).body).toContain("stage train failed: NETWORK (simulated)");
+  expect(messageOf("feishu", simulated, null, 1).body).toContain("stage train failed: NETWORK (simulated)");
+});
+
 test("waits grow, honour what the receiver asks for, and end", () => {
   const waits = Array.from({ length: MOST_TRIES }, (_, index) => waitAfter(index + 1));
   expect(waits.slice(0, 4)).toEqual([5_000, 15_000, 45_000, 135_000]);
