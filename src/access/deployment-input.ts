@@ -3,6 +3,7 @@
 import { agentConfigSchema } from "../config.js";
 import { InvalidInputError, type Problem } from "../domain/errors.js";
 import { parseLabels, parsePools } from "../protocol/declaration.js";
+import { dividedVariables } from "./host-settings.js";
 
 /** Null: as it was for the agent that runs there, if there is one. */
 export interface DeploymentInput {
@@ -57,14 +58,15 @@ export function refuseUnusableDeployment(input: DeploymentInput, host: { readonl
   if (problems.length > 0) throw new InvalidInputError(`${host.name}: ${problems[0]!.message}`, problems);
 }
 
-/** The agent's configuration, and what the operator should know of it. `variables`: those of the host, for programs. */
-export function agentConfiguration(input: DeploymentInput, host: { readonly python_environment: string | null }, variables: Readonly<Record<string, string>>): { readonly configuration: Readonly<Record<string, string>>; readonly notes: readonly string[] } {
+/** The agent's configuration, and what the operator should know of it. `given`: the variables of the host. */
+export function agentConfiguration(input: DeploymentInput, host: { readonly python_environment: string | null }, given: Readonly<Record<string, string>>): { readonly configuration: Readonly<Record<string, string>>; readonly notes: readonly string[] } {
   const inherited = agentConfigSchema.shape.TRAINYARD_AGENT_ENV.parse(undefined);
+  const { settings, variables } = dividedVariables(given);
   const names = Object.keys(variables);
   const lost = names.filter((name) => NEVER_PASSED.test(name));
   return {
     configuration: {
-      ...variables,
+      ...variables, ...settings,
       TRAINYARD_AGENT_ENV: [...new Set([...inherited, ...names])].join(","),
       TRAINYARD_AGENT_PYTHON: input.python ?? (host.python_environment === null ? "python3" : `${host.python_environment}/bin/python3`),
       ...(input.pools === null ? {} : { TRAINYARD_AGENT_POOLS: input.pools }),

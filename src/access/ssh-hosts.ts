@@ -19,6 +19,7 @@ import { HOST_KEY_TYPES, isFingerprint } from "../hosts/host-key.js";
 import { remotePath } from "../hosts/remote-path.js";
 import { configuredHost, type ConfiguredHost } from "../hosts/ssh-config.js";
 import { SshError, type HostKey } from "../hosts/ssh-error.js";
+import { isHostSetting } from "./host-settings.js";
 import type { SealedSecrets } from "./sealed-secrets.js";
 import type { AccessDb } from "./tokens.js";
 
@@ -212,7 +213,7 @@ function inputProblems(input: NewSshHost, configured: ConfiguredHost | null, age
   if (input.commandPrefix.length > 100 || input.commandPrefix.some((word) => word.includes("\0")) || input.commandPrefix[0] === "") wrong("commandPrefix", "up to 100 words, the first of which is a program.");
   for (const [key, value] of Object.entries(input.environment)) {
     if (!VARIABLE.test(key)) wrong(`environment.${excerpt(key)}`, "it is no name of a variable.");
-    else if (/^(TRAINYARD_(?!AGENT_(?:ADDRESS|SHARED_DIR)$)|LD_PRELOAD$|CUDA_VISIBLE_DEVICES$)/.test(key)) wrong(`environment.${key}`, "Trainyard sets it itself, or never lets it through.");
+    else if (/^(TRAINYARD_|LD_PRELOAD$|CUDA_VISIBLE_DEVICES$)/.test(key) && !isHostSetting(key)) wrong(`environment.${key}`, "Trainyard sets it itself, or never lets it through.");
     else if (!["string", "number", "boolean"].includes(typeof value) || String(value).includes("\0") || String(value).length > 32_768) wrong(`environment.${key}`, "its value must be a text, number or boolean.");
     else if (key === "TRAINYARD_AGENT_SHARED_DIR" && !isAbsolute(String(value))) wrong(`environment.${key}`, "a folder that hosts share must be an absolute path, the same on all of them.");
   }

@@ -1,10 +1,12 @@
-// Unmodified verl on an SSH host: a real sshd, the agent here, verl's SFT trainer in a session of its own there, cut off from us in between, stopped and gone on with.
-import { existsSync } from "node:fs";
+// Unmodified verl on an SSH host: a real sshd, the agent here, verl's SFT trainer in a session of its own there, cut off from us in between, stopped and gone on with; and verl's main_eval.
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { newId } from "../../src/domain/ids.js";
 import type { Assignment } from "../../src/protocol/messages.js";
+import { evaluating, sumAsked, sums } from "../agent/evaluation/evaluation-world.js";
 import { trainAssignment, trainingFolder, trainingInputs } from "../agent/training/training-world.js";
+import { startChatServer } from "../support/chat-server.js";
 import { assign, commandAssignment, stop } from "../support/control-plane-peer.js";
 import { startSshAgentWorld } from "../support/ssh-agents.js";
 import { sshdIsHere } from "../support/sshd.js";
@@ -50,4 +52,16 @@ test.skipIf(python === null)("SFT trains on a host over cuts, is stopped, goes o
   expect(steps(second).at(-1) ?? told.at(-1)).toBe(16);
   for (const name of ["config.json", "model.safetensors", "tokenizer_config.json"]) expect(existsSync(join(outputs.model, name))).toBe(true);
   expect(outputs.checkpoint.startsWith(join(world.there, "attempts"))).toBe(true);
+});
+
+test.skipIf(python === null)("the answers of an endpoint, asked from here, are scored by verl's main_eval and a reward function on the host", { timeout: PIPELINE_MS }, async () => {
+  const folder = trainingFolder();
+  writeFileSync(join(folder, "sums.jsonl"), sums(20));
+  writeFileSync(join(folder, "reward.py"), "def judge(data_source, solution_str, ground_truth, extra_info=None):\n    return float(solution_str == ground_truth)\n");
+  const { peer } = await startSshAgentWorld({ settings: { TRAINYARD_AGENT_PYTHON: python!, TRAINYARD_DATA_DIRS: folder } });
+  const chat = await startChatServer(({ prompt }) => ({ say: String(sumAsked(prompt) + (sumAsked(prompt) < 10 ? 1 : 0)) }));
+  const assignment = evaluating({ input: "sums.jsonl", answerPattern: "#### (.+)", endpoint: { url: chat.url, model: "tiny" }, scorer: { verl: { file: "reward.py", function: "judge" } }, dataSource: "sums" });
+  peer.order(assign(assignment));
+  const { outcome } = await peer.report("ended", assignment.attemptId, PIPELINE_MS);
+  expect(outcome, peer.logOf(assignment.attemptId).slice(-3_000)).toMatchObject({ kind: "COMPLETED", outputs: { scores: { score: 0.75, sums: 0.75 }, sampleCount: 20 } });
 });

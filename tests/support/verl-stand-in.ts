@@ -19,6 +19,8 @@ export interface StandInScript {
   readonly calls: string;
   /** Draws nothing before there is such a file. */
   readonly waitFor?: string;
+  /** Takes so long to load, in milliseconds. */
+  readonly slowMs?: number;
   /** What main_eval prints around numbers. */
   readonly numpy?: boolean;
 }
@@ -49,6 +51,7 @@ export async function play(argv: readonly string[]): Promise<void> {
       process.exit(script.fails.exit);
     }
     console.log("(TaskRunner pid=1) loading");
+    await delay(script.slowMs ?? 0);
     while (script.waitFor !== undefined && !existsSync(script.waitFor)) await delay(20);
     const rows = await read(value("data.train_files"));
     if (new Set(rows.map(({ prompt }) => prompt.length)).size > 1) throw new Error("ValueError: setting an array element with a sequence: the dialogues have different lengths");

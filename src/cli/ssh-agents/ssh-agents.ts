@@ -9,6 +9,7 @@ import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import { dividedVariables } from "../../access/host-settings.js";
 import type { SshHostRow, SshHosts } from "../../access/ssh-hosts.js";
 import { startAgent, type Agent, type StopMode } from "../../agent/daemon.js";
 import { createSshPlace } from "../../agent/place/ssh-place.js";
@@ -44,11 +45,6 @@ export interface SshAgents {
 
 interface Acting { readonly row: SshHostRow; readonly agent: Agent; /** Null: its credentials could not be opened (A3). */ readonly opened: object | null }
 
-/** What a host's variables say about the host itself, and those that its programs get. */
-function divided({ TRAINYARD_AGENT_ADDRESS, TRAINYARD_AGENT_SHARED_DIR, ...variables }: Readonly<Record<string, string>>) {
-  return { own: { TRAINYARD_AGENT_ADDRESS, TRAINYARD_AGENT_SHARED_DIR }, variables };
-}
-
 export function startSshAgents(options: SshAgentsOptions): SshAgents {
   const { sshHosts, config, log } = options;
   const acting = new Map<string, Acting>();
@@ -62,11 +58,11 @@ export function startSshAgents(options: SshAgentsOptions): SshAgents {
       log.warn({ err: error, host: row.name }, "the credentials of an SSH host cannot be used");
       return null;
     });
-    const { own, variables } = divided(opened?.environment ?? {});
-    const sharedRoot = own.TRAINYARD_AGENT_SHARED_DIR ?? config.TRAINYARD_AGENT_SHARED_DIR ?? null;
+    const { settings, variables } = dividedVariables(opened?.environment ?? {});
+    const sharedRoot = settings.TRAINYARD_AGENT_SHARED_DIR ?? config.TRAINYARD_AGENT_SHARED_DIR ?? null;
     const agent = await startAgent({
       config: {
-        ...config, TRAINYARD_AGENT_NAME: row.name, TRAINYARD_AGENT_DIR: join(options.directory, row.id), TRAINYARD_AGENT_CPUS: undefined, TRAINYARD_AGENT_ADDRESS: own.TRAINYARD_AGENT_ADDRESS ?? row.host, TRAINYARD_AGENT_SHARED_DIR: sharedRoot ?? undefined,
+        ...config, TRAINYARD_AGENT_NAME: row.name, TRAINYARD_AGENT_DIR: join(options.directory, row.id), TRAINYARD_AGENT_CPUS: undefined, TRAINYARD_AGENT_ADDRESS: settings.TRAINYARD_AGENT_ADDRESS ?? row.host, TRAINYARD_AGENT_SHARED_DIR: sharedRoot ?? undefined,
         TRAINYARD_AGENT_LABELS: [`host=${row.name}`, config.TRAINYARD_AGENT_LABELS].filter((text) => text !== "").join(","),
       },
       log, environment: options.environment,

@@ -1,6 +1,7 @@
 // Evaluations on an SSH host: rows are read, endpoints asked and answers scored at home; verl, and scorers of the user's, run there as programs of a real sshd's user.
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
 import { readProcessTable } from "../../../src/agent/place/process-table.js";
 import type { Assignment } from "../../../src/protocol/messages.js";
@@ -14,7 +15,7 @@ import { callsOf, standInPython, type StandInScript } from "../../support/verl-s
 import { evaluating, linesOf, samplesOf, sumAsked, sums } from "../evaluation/evaluation-world.js";
 import { nvidiaSmi } from "../training/training-world.js";
 
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 150_000;
 
 interface World extends SshAgentWorld {
   /** The data directory, at home. */
@@ -50,6 +51,12 @@ async function endOf(peer: Peer, { attemptId }: Assignment) {
 }
 const onGpu = { gpus: [0], members: [{ agentName: "test", address: null, gpus: [0] }] };
 const modelled = (params: Record<string, unknown>, more: object = {}) => evaluating({ model: "/models/tiny", input: "sums.jsonl", answerPattern: "#### (.+)", graceSeconds: 2, ...params }, { ...onGpu, ...more });
+const TALKS = { input: "talks.jsonl", answerPattern: "(.+)", columns: { prompt: "messages", answer: "truth" } };
+/** Dialogues of two lengths, in turn. */
+function talks(count: number): string {
+  const dialogue = (number: number, ...before: string[]) => JSON.stringify({ messages: [...before.map((content, index) => ({ role: index % 2 === 0 ? "user" : "assistant", content })), { role: "user", content: `What is ${number}?` }], truth: String(2 * number) });
+  return Array.from({ length: count }, (_, number) => (number % 2 === 0 ? dialogue(number) : dialogue(number, "hello", "hi"))).join("\n");
+}
 const drawing = (peer: Peer, { attemptId }: Assignment) => peer.until(() => peer.logOf(attemptId).includes("loading"), "the generation server to run", PATIENCE_MS);
 const livingOf = ({ attemptId }: Assignment): string[] => readProcessTable().flatMap(({ pid }) => {
   try {
@@ -82,11 +89,43 @@ describe.skipIf(!sshdIsHere)("an evaluation on an SSH host", { timeout: 180_000 
     expect(readdirSync(join(directory, "attempts", byVerl.pipelineId, "score", "1", "output")).sort()).toEqual(["evaluation.json", "samples.jsonl"]);
   });
 
+  test("an agent that is killed again and again, in whichever of an evaluation's programs it is, starts none of them twice and loses and repeats nothing", async () => {
+    const sshd = await sshdForTest();
+    const peer = await startPeer();
+    onTestFinished(() => peer.stop());
+    const data = mkdtempSync(join(inject("runFolder"), "data-"));
+    writeFileSync(join(data, "talks.jsonl"), talks(40));
+    writeFileSync(join(data, "reward.py"), "");
+    const directory = agentDirectory();
+    const host: SshHostOfTest = { access: sshd.access(), workingDirectory: join(sshd.folder, "work"), nvidiaSmi: nvidiaSmi(sshd.folder, 1) };
+    const assignment = modelled({ ...playing(sshd.folder, { slowMs: 300 }), ...TALKS, scorer: { verl: { file: "reward.py" } }, dataSource: "talks" });
+    let over = false;
+    const end = endOf(peer, assignment).finally(() => { over = true; });
+    let kills = 0;
+    for (let ordered = false, told = 0; !over; kills++) {
+      const agent = startAgentProcess(peer.url, directory, { TRAINYARD_DATA_DIRS: data, SSH_HOST: JSON.stringify(host) }, "ssh-agent-entry.ts");
+      await agent.started;
+      if (!ordered) peer.order(assign(assignment));
+      ordered = true;
+      const before = told;
+      await peer.until(() => over || (told = peer.logOf(assignment.attemptId).length + peer.reports.length) > before, "something new to be told", PATIENCE_MS); // each agent gets somewhere
+      await Promise.race([end, delay(Math.random() * 800)]); // no tie to what happens next
+      if (!over) await agent.kill("SIGKILL");
+    }
+    expect(await end, peer.logOf(assignment.attemptId)).toMatchObject({ kind: "COMPLETED", outputs: { scores: { score: 1, talks: 1 }, sampleCount: 40 } });
+    expect(kills).toBeGreaterThan(3);
+    expect(callsOf(join(sshd.folder, "calls")).map(([, module]) => module)).toEqual(["verl.trainer.main_generation_server", "verl.trainer.main_generation_server", "verl.trainer.main_eval"]);
+    expect(keysOf(peer, assignment)).toHaveLength(40);
+    expect(new Set(keysOf(peer, assignment)).size).toBe(40);
+    const log = peer.logOf(assignment.attemptId);
+    expect(log.match(/drawing answers to 20 rows/g)).toHaveLength(2);
+    expect(log.match(/generating/g)).toHaveLength(2);
+  });
+
   test("dialogues of two lengths are two runs there, and connections that are cut meanwhile repeat neither and lose no answer", async () => {
     const world = await startWorld();
     const { peer, sshd, data } = world;
-    const dialogue = (number: number, ...before: string[]) => JSON.stringify({ messages: [...before.map((content, index) => ({ role: index % 2 === 0 ? "user" : "assistant", content })), { role: "user", content: `What is ${number}?` }], truth: String(2 * number) });
-    writeFileSync(join(data, "talks.jsonl"), Array.from({ length: 40 }, (_, number) => (number % 2 === 0 ? dialogue(number) : dialogue(number, "hello", "hi"))).join("\n"));
+    writeFileSync(join(data, "talks.jsonl"), talks(40));
     let cutting: NodeJS.Timeout;
     const cut = (): void => {
       sshd.cutSessions();
@@ -94,7 +133,7 @@ describe.skipIf(!sshdIsHere)("an evaluation on an SSH host", { timeout: 180_000 
     };
     cut();
     onTestFinished(() => clearTimeout(cutting));
-    const assignment = modelled({ ...world.python(), input: "talks.jsonl", answerPattern: "(.+)", columns: { prompt: "messages", answer: "truth" }, scorer: "exact" });
+    const assignment = modelled({ ...world.python(), ...TALKS, scorer: "exact" });
     const outcome = await world.run(assignment);
     clearTimeout(cutting!);
     expect(outcome, peer.logOf(assignment.attemptId)).toMatchObject({ kind: "COMPLETED", outputs: { scores: { score: 1 }, sampleCount: 40 } });
@@ -104,34 +143,6 @@ describe.skipIf(!sshdIsHere)("an evaluation on an SSH host", { timeout: 180_000 
     const log = peer.logOf(assignment.attemptId);
     expect(log.split("generating").length - 1).toBe(2);
     expect(log.match(/drawing answers to 20 rows/g)).toHaveLength(2);
-  });
-
-  test("an agent that is killed while verl draws there is followed by one that goes on: one run, each sample once", async () => {
-    const sshd = await sshdForTest();
-    const peer = await startPeer();
-    onTestFinished(() => peer.stop());
-    const data = mkdtempSync(join(inject("runFolder"), "data-"));
-    writeFileSync(join(data, "sums.jsonl"), sums(12));
-    const directory = agentDirectory();
-    const host: SshHostOfTest = { access: sshd.access(), workingDirectory: join(sshd.folder, "work"), nvidiaSmi: nvidiaSmi(sshd.folder, 1) };
-    const start = async () => {
-      const agent = startAgentProcess(peer.url, directory, { TRAINYARD_DATA_DIRS: data, SSH_HOST: JSON.stringify(host) }, "ssh-agent-entry.ts");
-      await agent.started;
-      return agent;
-    };
-    const gate = join(data, "gate");
-    const assignment = modelled(playing(sshd.folder, { waitFor: gate }));
-    const first = await start();
-    peer.order(assign(assignment));
-    await drawing(peer, assignment);
-    await first.kill("SIGKILL");
-    writeFileSync(gate, "");
-    await start();
-    expect(await endOf(peer, assignment), peer.logOf(assignment.attemptId)).toMatchObject({ kind: "COMPLETED", outputs: { scores: { score: 1 }, sampleCount: 12 } });
-    expect(callsOf(join(sshd.folder, "calls"))).toHaveLength(1);
-    expect(new Set(keysOf(peer, assignment)).size).toBe(12);
-    expect(keysOf(peer, assignment)).toHaveLength(12);
-    expect(peer.logOf(assignment.attemptId).split("loading").length - 1).toBe(1);
   });
 
   test("cancel leaves no process there or here", async () => {
