@@ -32,6 +32,8 @@ export interface SshAgentOptions {
   readonly sshd?: OwnSshd;
   readonly access?: (sshd: OwnSshd) => HostAccess;
   readonly place?: Partial<SshPlaceOptions>;
+  /** What stands between the agent and its place. */
+  readonly around?: (place: SshPlace) => Partial<SshPlace>;
   readonly settings?: Record<string, string>;
   /** Attempt folders of other agents here. */
   readonly neighbours?: readonly string[];
@@ -55,10 +57,14 @@ export async function startSshAgentWorld(options: SshAgentOptions = {}): Promise
   let place: SshPlace;
   const start = (): Promise<Agent> => startAgent({
     config: agentConfig(peer.url, directory, options.settings), log: pino({ level: process.env["TEST_LOG"] ?? "silent" }), environment: {}, neighbours: () => options.neighbours ?? [],
-    openPlace: ({ directory: of, attemptsRoot, ours }) => (place = { ...createSshPlace({
-      name: "gpu1", access: async () => options.access?.(sshd) ?? sshd.access(), workingDirectory: there, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
-      nvidiaSmi: "/nonexistent/nvidia-smi", directory: of, attemptsRoot, ours, sharedRoot: options.settings?.["TRAINYARD_AGENT_SHARED_DIR"] ?? null, alarmed: (error) => alarms.push(error), ...options.place,
-    }), ...(options.cpus === undefined ? {} : { cpus: () => options.cpus! }) }),
+    openPlace({ directory: of, attemptsRoot, ours }) {
+      const opened = createSshPlace({
+        name: "gpu1", access: async () => options.access?.(sshd) ?? sshd.access(), workingDirectory: there, pythonEnvironment: null, commandPrefix: [], variables: {}, inherited: ["PATH", "HOME", "LANG"],
+        nvidiaSmi: "/nonexistent/nvidia-smi", directory: of, attemptsRoot, ours, sharedRoot: options.settings?.["TRAINYARD_AGENT_SHARED_DIR"] ?? null, alarmed: (error) => alarms.push(error), ...options.place,
+      });
+      place = { ...opened, ...(options.cpus === undefined ? {} : { cpus: () => options.cpus! }), ...options.around?.(opened) };
+      return place;
+    },
   });
   let agent = await start();
   onTestFinished(() => agent.stop("now"));

@@ -26,6 +26,7 @@ import type { NvidiaAnswer } from "./gpus.js";
 import { LaunchError, type Answer, type Place, type PlaceStat, type ProgramStart, type PushOptions, type Question, type StartedProgram } from "./place.js";
 import { followOverSsh } from "./ssh-following.js";
 import { pathsBelow, translated } from "./ssh-paths.js";
+import { FREE_PORT, WRITE_TEXT } from "./ssh-programs.js";
 
 /** Interval of looking whether a program still lives, in milliseconds: one short question over the open connection. */
 const LOOK_MS = 250;
@@ -397,34 +398,6 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     },
   };
 }
-
-/** Repeating it is harmless: the name is taken by a whole file each time. */
-const WRITE_TEXT = `
-import os, sys
-path = sys.argv[1]
-os.makedirs(os.path.dirname(path), 0o770, exist_ok=True)
-aside = "%s.%d.new" % (path, os.getpid())
-with open(aside, "w") as file:
-    file.write(sys.stdin.read())
-    file.flush()
-    os.fsync(file.fileno())
-os.rename(aside, path)
-`;
-
-const FREE_PORT = `
-import json, socket, sys
-first, last, start = map(int, sys.argv[1:])
-def is_free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-            probe.listen(1)
-        except OSError:
-            return False
-        return True
-print(json.dumps(next((port for port in list(range(start, last + 1)) + list(range(first, start)) if is_free(port)), None)))
-`;
 
 function bare({ pid, startedAt }: { readonly pid: number; readonly startedAt: string }) {
   return { pid, startedAt };

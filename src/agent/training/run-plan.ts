@@ -51,6 +51,7 @@ export async function planRun(params: TrainParams, held: HeldAttempt, stageVaria
   const isHere = host.place === host.home;
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
   const environment = context.environmentWith(stageVariables);
+  if (host.guest !== undefined && assignment.members.length > 1) throw new NeverStarted(failed("INVALID_INPUT", "A rehearsal over several nodes needs agents that run on their hosts; this one acts for a host over SSH, and rehearses beside itself.", "Set resources.nodes to 1 for the rehearsal."));
   const meeting = assignment.members.length > 1 ? meetingOf(assignment, host) : null;
   if (meeting !== null && trainer === "trl-dpo") throw new NeverStarted(failed("INVALID_INPUT", "dpo trains on one node.", "Set resources.nodes to 1."));
   const interpreter = await trainInterpreter(place, params, params.python ?? host.python, environment, say);

@@ -9,7 +9,7 @@ import { agentDirectory, startAgentProcess } from "../../support/agents.js";
 import { startChatServer } from "../../support/chat-server.js";
 import { assign, startPeer, stop, type Peer } from "../../support/control-plane-peer.js";
 import type { SshHostOfTest } from "../../support/ssh-agent-entry.js";
-import { sshdForTest, startSshAgentWorld, type SshAgentWorld } from "../../support/ssh-agents.js";
+import { sshdForTest, startSshAgentWorld, type SshAgentOptions, type SshAgentWorld } from "../../support/ssh-agents.js";
 import { sshdIsHere } from "../../support/sshd.js";
 import { callsOf, standInPython, type StandInScript } from "../../support/verl-stand-in.js";
 import { evaluating, linesOf, samplesOf, sumAsked, sums } from "../evaluation/evaluation-world.js";
@@ -27,11 +27,11 @@ interface World extends SshAgentWorld {
   run(assignment: Assignment): ReturnType<typeof endOf>;
 }
 
-async function startWorld(neighbours: readonly string[] = []): Promise<World> {
+async function startWorld(neighbours: readonly string[] = [], around?: SshAgentOptions["around"]): Promise<World> {
   const sshd = await sshdForTest();
   const data = mkdtempSync(join(inject("runFolder"), "data-"));
   writeFileSync(join(data, "sums.jsonl"), sums(30));
-  const world = await startSshAgentWorld({ sshd, place: { nvidiaSmi: nvidiaSmi(sshd.folder, 1) }, settings: { TRAINYARD_DATA_DIRS: data }, neighbours });
+  const world = await startSshAgentWorld({ sshd, place: { nvidiaSmi: nvidiaSmi(sshd.folder, 1) }, settings: { TRAINYARD_DATA_DIRS: data }, neighbours, ...(around === undefined ? {} : { around }) });
   return Object.assign(world, {
     data,
     python: (script: Partial<StandInScript> = {}) => playing(sshd.folder, script),
@@ -154,6 +154,33 @@ describe.skipIf(!sshdIsHere)("an evaluation on an SSH host", { timeout: 180_000 
     world.peer.order(stop(assignment));
     expect(await endOf(world.peer, assignment)).toEqual({ kind: "STOPPED" });
     expect(livingOf(assignment)).toEqual([]);
+  });
+
+  test("a stop that comes while a further program is being started ends that one", async () => {
+    let started: () => void = () => undefined;
+    const begun = new Promise<void>((done) => { started = done; });
+    const programs: unknown[] = [];
+    const stopped: unknown[] = [];
+    const world = await startWorld([], (place) => ({
+      stop(target, graceMs) {
+        stopped.push(target.launcher);
+        return place.stop(target, graceMs);
+      },
+      async start(asked) {
+        const program = await place.start(asked);
+        programs.push(program.program);
+        started();
+        if (!asked.signal.aborted) await new Promise((aborted) => asked.signal.addEventListener("abort", aborted, { once: true })); // its answer comes after the stop
+        return program;
+      },
+    }));
+    const assignment = modelled(world.python({ waitFor: "/nonexistent" }));
+    world.peer.order(assign(assignment));
+    await begun;
+    world.peer.order(stop(assignment));
+    expect(await endOf(world.peer, assignment)).toEqual({ kind: "STOPPED" });
+    expect(livingOf(assignment)).toEqual([]);
+    expect(stopped).toEqual(programs); // and not the one before, which ran here and is gone
   });
 
   test("why it failed is told by what the program there said; what the host lacks is said before anything is drawn", async () => {

@@ -269,6 +269,9 @@ describe.skipIf(!sshdIsHere)("a training on an SSH host", { timeout: 240_000 }, 
     const tidy: Assignment = { ...trainAssignment({ stages: ["train"] }), kind: "cleanup", stage: "tidy", pipelineId: train.pipelineId, deletions: checkpointsOf(peer, train).slice(0, 2).map(({ path }) => ({ checkpointId: newId("ckp"), path })) };
     peer.order(assign(tidy));
     expect(await completed(world, tidy)).toMatchObject({ deleted: 2, failed: 0 });
+    const both = trainAssignment(params, { members: [0, 1].map((rank) => ({ agentName: `agent-${rank}`, address: "127.0.0.1", gpus: [] })) });
+    peer.order(assign(both));
+    expect(await ended(world, both)).toMatchObject({ kind: "FAILED", failure: { code: "INVALID_INPUT", hint: expect.stringContaining("resources.nodes") as unknown } });
     const secret = join(trainingFolder(), "secret.parquet");
     writeFileSync(secret, readFileSync(join(folder, "sft.parquet")));
     const curious = trainAssignment({ ...params, trainFiles: secret });
