@@ -97,13 +97,15 @@ describe.skipIf(!sshdIsHere)("a training over SSH hosts", { timeout: 240_000 }, 
       two.peer.order(assign(assignments[1]));
       return assignments;
     };
-    const [head, other] = both(twoMembers(scenario(of.grpo, { stepMs: 300 })));
+    const [head, other] = both(twoMembers(scenario(of.grpo, { stepMs: 1_000 })));
     await one.peer.until(() => stepsOf(one.peer, head, "actor/pg_loss").includes(1), "step 1", PATIENCE_MS);
     expect(livingOf(head, "ray-stand-in.py").map((line) => /--(?:head|address)/.exec(line)?.[0]).sort()).toEqual(["--address", "--head"]);
     for (const { sshd } of [one, two]) sshd.cutSessions();
+    for (const member of [one, two]) await member.restart(); // both programs are taken over
     expect(await ended(one.peer, head), one.peer.logOf(head.attemptId) + two.peer.logOf(head.attemptId)).toMatchObject({ kind: "COMPLETED", outputs: { steps: 4 } });
     expect(await ended(two.peer, other)).toEqual({ kind: "COMPLETED", outputs: {} });
-    expect(stepsOf(one.peer, head, "actor/pg_loss")).toEqual([1, 2, 3, 4]);
+    expect(stepsOf(one.peer, head, "actor/pg_loss")).toEqual([1, 2, 3, 4]); // each once
+    expect(one.peer.logOf(head.attemptId).split("the trainer starts").length - 1).toBe(1);
     expect(one.peer.logOf(head.attemptId)).toContain("2 GPUs of 2 nodes are there; the trainer starts");
     expect(one.peer.reports.some((report) => report.type === "samples")).toBe(true);
     expect(readdirSync(join(of.shared, head.pipelineId, "train", "1", "samples"), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())).toEqual([]); // what was taken is gone there
