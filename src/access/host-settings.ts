@@ -1,6 +1,6 @@
-// What a host's variables may say of the host itself: settings of its agent, for runs over several nodes. Programs there do not get them.
+// What a host's variables may say of the host itself: settings of its agent. Programs there do not get them.
 
-export const HOST_SETTINGS = ["TRAINYARD_AGENT_ADDRESS", "TRAINYARD_AGENT_SHARED_DIR"] as const;
+export const HOST_SETTINGS = ["TRAINYARD_AGENT_ADDRESS", "TRAINYARD_AGENT_SHARED_DIR", "TRAINYARD_AGENT_CPUS"] as const;
 export type HostSetting = (typeof HOST_SETTINGS)[number];
 
 export interface DividedVariables {

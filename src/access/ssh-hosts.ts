@@ -216,6 +216,7 @@ function inputProblems(input: NewSshHost, configured: ConfiguredHost | null, age
     else if (/^(TRAINYARD_|LD_PRELOAD$|CUDA_VISIBLE_DEVICES$)/.test(key) && !isHostSetting(key)) wrong(`environment.${key}`, "Trainyard sets it itself, or never lets it through.");
     else if (!["string", "number", "boolean"].includes(typeof value) || String(value).includes("\0") || String(value).length > 32_768) wrong(`environment.${key}`, "its value must be a text, number or boolean.");
     else if (key === "TRAINYARD_AGENT_SHARED_DIR" && !isAbsolute(String(value))) wrong(`environment.${key}`, "a folder that hosts share must be an absolute path, the same on all of them.");
+    else if (key === "TRAINYARD_AGENT_CPUS" && !(Number.isInteger(Number(value)) && Number(value) >= 1 && Number(value) <= 65_536)) wrong(`environment.${key}`, "the processors that trainers may count on are a whole number, 1–65,536.");
   }
   if (input.hostKeyFingerprint !== null && !isFingerprint(input.hostKeyFingerprint)) wrong("hostKeyFingerprint", "a fingerprint reads SHA256: and 43 characters, as ssh-keygen -lf shows it.");
   return problems;

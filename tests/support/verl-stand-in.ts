@@ -11,7 +11,7 @@ import { packagePath } from "../../src/package-root.js";
 export interface StandInScript {
   /** Null: no verl here. */
   readonly version: string | null;
-  /** The answers to the question in a prompt are `<question's number doubled><suffix>`, one per suffix. */
+  /** The answers to the question in a prompt are `<question's number doubled><suffix>`, one per suffix; 0 is the number of other questions. */
   readonly answers?: readonly string[];
   /** Ends like this instead of drawing. */
   readonly fails?: { readonly say: string; readonly exit: number };
@@ -57,7 +57,7 @@ export async function play(argv: readonly string[]): Promise<void> {
     if (new Set(rows.map(({ prompt }) => prompt.length)).size > 1) throw new Error("ValueError: setting an array element with a sequence: the dialogues have different lengths");
     const suffixes = script.answers ?? [""];
     if (suffixes.length !== Number(value("actor_rollout_ref.rollout.n"))) throw new Error(`n is ${value("actor_rollout_ref.rollout.n")}`);
-    const responses = rows.map(({ prompt }) => suffixes.map((suffix) => `${2 * Number(/What is (\d+)/.exec(prompt.at(-1)!.content)![1])}${suffix}`));
+    const responses = rows.map(({ prompt }) => suffixes.map((suffix) => `${2 * Number(/What is (\d+)/.exec(prompt.at(-1)!.content)?.[1] ?? 0)}${suffix}`));
     console.log("(TaskRunner pid=1) generating");
     parquetWriteFile({ filename: value("data.output_path"), columnData: [
       { name: "id", data: rows.map(({ id }) => id as string), type: "STRING" }, { name: "responses", data: responses, type: "JSON" },

@@ -56,6 +56,8 @@ export interface SshPlaceOptions {
   readonly variables: Readonly<Record<string, string>>;
   /** Absolute, there: what runs over several nodes leave on a file system that their hosts share, deletable like attempts; null: there is none. */
   readonly sharedRoot: string | null;
+  /** Processors that trainers may count on; null: those that the user may use there. */
+  readonly cpus?: number | null;
   /** Names of the host's own variables that programs get. */
   readonly inherited: readonly string[];
   /** Path or name there. */
@@ -239,26 +241,32 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     throw new Error(`${name}: ${answer.kind === "answered" ? (answer.stderr.trim().split("\n").at(-1) ?? "") : answer.why}`);
   };
 
+  /** S1, for what `files` does. */
+  const overAlarms = async <T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      await reach(signal);
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof SshError) || error.code !== "SSH_HOST_KEY_CHANGED") throw error;
+      }
+    }
+  };
   /** S5: what each attempt uses, by sha256. */
   const uses = new Map<string, Map<string, LocalFile>>();
   const pushFiles = async (locals: readonly LocalFile[], { signal: outer, user, say }: PushOptions): Promise<readonly string[]> => {
     if (locals.length === 0) return [];
     const signal = AbortSignal.any([closing.signal, outer]);
     for (;;) {
-      await reach(outer);
-      try {
-        const pushed = await files.pushAll(locals, { signal });
-        pushed.forEach(({ path, sentBytes }, index) => { if (sentBytes > 0) say(`sent ${locals[index]!.path} to ${name} (${sentBytes} bytes): ${path}`); });
-        if (user !== undefined) {
-          const used = uses.get(user) ?? new Map<string, LocalFile>();
-          uses.set(user, used);
-          pushed.forEach(({ sha256 }, index) => void used.set(sha256, { ...locals[index]!, sha256 }));
-          if ((await files.use(user, pushed.map(({ sha256 }) => sha256), signal)).length > 0) continue;
-        }
-        return pushed.map(({ path }) => path);
-      } catch (error) {
-        if (!(error instanceof SshError) || error.code !== "SSH_HOST_KEY_CHANGED") throw error; // else S1
+      const pushed = await overAlarms(outer, () => files.pushAll(locals, { signal }));
+      pushed.forEach(({ path, sentBytes }, index) => { if (sentBytes > 0) say(`sent ${locals[index]!.path} to ${name} (${sentBytes} bytes): ${path}`); });
+      if (user !== undefined) {
+        const used = uses.get(user) ?? new Map<string, LocalFile>();
+        uses.set(user, used);
+        pushed.forEach(({ sha256 }, index) => void used.set(sha256, { ...locals[index]!, sha256 }));
+        if ((await overAlarms(outer, () => files.use(user, pushed.map(({ sha256 }) => sha256), signal))).length > 0) continue;
       }
+      return pushed.map(({ path }) => path);
     }
   };
   const push = (paths: readonly string[], pushing: PushOptions): Promise<readonly string[]> => pushFiles(paths.map((path) => ({ path })), pushing);
@@ -267,7 +275,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     const user = ownerOf(start.directory);
     const used = user === null ? undefined : uses.get(user);
     if (user === null || used === undefined) return;
-    const missing = await files.use(user, [...used.keys()], AbortSignal.any([closing.signal, start.signal]));
+    const missing = await overAlarms(start.signal, () => files.use(user, [...used.keys()], AbortSignal.any([closing.signal, start.signal])));
     await pushFiles(missing.map((sha256) => used.get(sha256)!), pushingFor(start));
   };
   const pushingFor = (start: ProgramStart): PushOptions => {
@@ -303,7 +311,7 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
         return report;
       },
     },
-    cpus: () => facts?.cpus ?? 1,
+    cpus: () => options.cpus ?? facts?.cpus ?? 1,
     trouble: () => told,
     barred: () => barred,
     onChange(listener) {

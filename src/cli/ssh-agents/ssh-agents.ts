@@ -68,7 +68,7 @@ export function startSshAgents(options: SshAgentsOptions): SshAgents {
       log, environment: options.environment,
       neighbours: () => [...(options.neighbours ?? []), ...readdirSync(options.directory).filter((name) => isId("ssh", name)).map((name) => join(options.directory, name, "attempts"))],
       openPlace: (around) => createSshPlace({
-        name: row.name, workingDirectory: row.working_directory, pythonEnvironment: row.python_environment, commandPrefix: row.command_prefix, variables, sharedRoot,
+        name: row.name, workingDirectory: row.working_directory, pythonEnvironment: row.python_environment, commandPrefix: row.command_prefix, variables, sharedRoot, cpus: settings.TRAINYARD_AGENT_CPUS === undefined ? null : Number(settings.TRAINYARD_AGENT_CPUS),
         inherited: config.TRAINYARD_AGENT_ENV, nvidiaSmi: config.TRAINYARD_NVIDIA_SMI, directory: around.directory, attemptsRoot: around.attemptsRoot, ours: around.ours,
         access: async () => (await sshHosts.open(row.id)).access,
         alarmed: (error) => void sshHosts.noteAlarm(row.id, error).catch((failure: unknown) => log.error({ err: failure, host: row.name }, "the alarm of a changed host key could not be noted")),
