@@ -1,7 +1,8 @@
-// What `doctor` finds at the server: reachable, clock, readiness of its stores, token and role, agents and their GPUs, queues nobody serves.
+// What `doctor` finds at the server: reachable, clock, readiness of its stores, token and role, agents, their trouble and their GPUs, queues nobody serves.
 import type { Cli } from "../cli.js";
-import { listAgents } from "../api/agents.js";
+import { listAgents, type AgentAnswer } from "../api/agents.js";
 import { reasonOf, unreachableHint } from "../api/client.js";
+import { ERRORS } from "../../domain/error-catalogue.js";
 import { CliError } from "../exit-codes.js";
 import { failure, ok, unknown, warning, type Check } from "./check.js";
 
@@ -56,10 +57,17 @@ async function checkFleet(cli: Cli): Promise<Check[]> {
       online.length > 0
         ? ok("agents", `${online.length} of ${agents.length} online: ${online.slice(0, 5).map(({ name }) => name).join(", ")}`)
         : failure("agents", agents.length === 0 ? "none has ever reported" : `none of ${agents.length} is online`, `Start one on a machine that shall work: ${cli.command("agent")}`),
+      ...online.flatMap((agent) => (agent.problem === null ? [] : [failure(`agent ${agent.name}`, agent.problem, nextStep(cli, agent, agent.problem))])),
       gpus.length > 0 ? ok("GPUs", `${gpus.length}: ${[...new Set(gpus.map(({ model }) => model))].join(", ")}`) : warning("GPUs", "no agent has any; stages that ask for GPUs wait", "Start an agent on a GPU host, where nvidia-smi works."),
       ...(stuck.length === 0 ? [] : [failure("queues", `nobody serves ${stuck.map(({ name, waiting }) => `${name} (${waiting} waiting)`).join(", ")}`, "Add the queue to an agent's TRAINYARD_AGENT_POOLS.")]),
     ];
   } catch (error) {
     return [unknown("agents", (error as Error).message)];
   }
+}
+
+/** A problem begins with its code. */
+function nextStep(cli: Cli, { name, runMode }: AgentAnswer, problem: string): string {
+  const action = ERRORS[/^[A-Z_]+(?=: )/.exec(problem)?.[0] ?? ""]?.action ?? "Do what it says.";
+  return runMode === "SSH" ? `${action} Then look again: ${cli.command(`host check ${name}`)}` : action;
 }

@@ -105,6 +105,22 @@ open(os.environ["TRAINYARD_OUTPUTS_FILE"],"w").write(json.dumps({"lines": i, "ho
     expect(readFileSync(join(at, "work", "runs"), "utf8").trim().split("\n")).toHaveLength(1);
   }, 240_000);
 
+  test("while a host is away `doctor` names it, with the cause and the next step; when it is back all is well", async () => {
+    const doctor = async () => {
+      const { code, stdout } = await up.cli("doctor", "--json");
+      return { code, host: (JSON.parse(stdout) as { checks: { name: string; status: string; found: string; fix: string | null }[] }).checks.find(({ name }) => name === "agent gpu1") };
+    };
+    expect((await doctor()).host).toBeUndefined();
+    await sshd.kill();
+    await expect.poll(async () => (await agent("gpu1"))?.problem, PATIENCE).toMatch(/^SSH_UNREACHABLE/);
+    expect(await doctor()).toEqual({ code: 1, host: {
+      name: "agent gpu1", status: "failure", found: expect.stringMatching(/^SSH_UNREACHABLE: gpu1: /) as string, fix: expect.stringMatching(/Check address, port and network.* host check gpu1/) as string,
+    } });
+    await sshd.start();
+    await expect.poll(async () => (await agent("gpu1"))?.problem, PATIENCE).toBe(null);
+    expect((await doctor()).host).toBeUndefined();
+  }, 240_000);
+
   test("a removed host loses its agent within seconds", async () => {
     expect(await up.cli("host", "rm", "gpu1", "--yes")).toMatchObject({ code: 0 });
     await expect.poll(() => agent("gpu1"), PATIENCE).toMatchObject({ status: "OFFLINE" });
