@@ -18,9 +18,19 @@ export interface ShardOrder {
   readonly worldSize: number;
   /** checkpoint.save_contents. */
   readonly contents: readonly string[];
-  readonly megatron: boolean;
+  readonly layout: ShardLayout;
   /** Between two files, in milliseconds. */
   readonly saveMs: number;
+}
+
+/** How a release's engine cuts its checkpoints: Megatron's came apart in 0.9. */
+export type ShardLayout = "fsdp" | "megatron" | "megatron in parts" | "automodel";
+
+/** `strategy`: of the actor, or of SFT's engine. */
+export function layoutOf(strategy: string, release: KnownRelease): ShardLayout {
+  if (strategy === "automodel") return "automodel";
+  if (!["megatron", "mindspeed"].includes(strategy)) return "fsdp";
+  return release.startsWith("0.9.") ? "megatron in parts" : "megatron";
 }
 
 /** Bytes of a shard, so that one that was cut off is shorter. */
@@ -41,8 +51,11 @@ export async function writeShards(order: ShardOrder, rank: number, only = Number
   }
 }
 
-function shardNames({ worldSize, contents, megatron }: ShardOrder, rank: number): readonly string[] {
-  if (megatron) return [...(rank === 0 ? ["dist_ckpt/.metadata", "dist_ckpt/common.pt", "dist_ckpt/metadata.json"] : []), `dist_ckpt/__${rank}_0.distcp`, `dist_ckpt/__${rank}_1.distcp`];
+function shardNames({ worldSize, contents, layout }: ShardOrder, rank: number): readonly string[] {
+  const distributed = (folder: string) => [...(rank === 0 ? [`${folder}/.metadata`, `${folder}/common.pt`, `${folder}/metadata.json`] : []), `${folder}/__${rank}_0.distcp`, `${folder}/__${rank}_1.distcp`];
+  if (layout === "megatron") return distributed("dist_ckpt");
+  if (layout === "megatron in parts") return ["optimizer", "extra"].flatMap((part) => (contents.includes(part) ? distributed(`${part}/dist_ckpt`) : []));
+  if (layout === "automodel") return [`model/shard-${String(rank + 1).padStart(5, "0")}-model-00001-of-00001.safetensors`, `optim/__${rank}_0.distcp`];
   return fsdpShape(worldSize, [""], contents).files.filter((name) => name.endsWith(`_rank_${rank}.pt`));
 }
 
@@ -51,12 +64,19 @@ function shardText(step: number, rank: number): string {
 }
 
 /** What rank 0 adds to a folder of shards. */
-export function writeModelDescription(folder: string, { worldSize, model, megatron, lora, weights, step }: { worldSize: number; model: string; megatron: boolean; lora: LoraFacts | null; weights: boolean; step: number }): void {
-  const described = join(folder, "huggingface");
+export function writeModelDescription(folder: string, { worldSize, model, layout, lora, weights, step }: { worldSize: number; model: string; layout: ShardLayout; lora: LoraFacts | null; weights: boolean; step: number }): void {
+  const described = join(folder, modelFolderOf(layout));
   mkdirSync(described, { recursive: true });
-  writeModelFolder(described, model, weights ? step : null);
-  if (!megatron) writeFileSync(join(folder, "fsdp_config.json"), JSON.stringify({ FSDP_version: 1, world_size: worldSize }, null, 4));
+  writeModelFolder(described, model, weights || layout !== "fsdp" ? step : null); // by mbridge, Megatron's default, or consolidated by Automodel
+  if (layout === "automodel") writeFileSync(join(folder, "optim", ".metadata"), "");
+  if (layout === "megatron in parts") writeFileSync(join(folder, "ckpt_contents.json"), JSON.stringify({ schema_version: 2, framework: "megatron", global_step: step, world_size: worldSize }, null, 2));
+  if (layout === "fsdp") writeFileSync(join(folder, "fsdp_config.json"), JSON.stringify({ FSDP_version: 1, world_size: worldSize }, null, 4));
   if (lora !== null) writeAdapter(join(folder, "lora_adapter"), model, lora, step);
+}
+
+/** Where a checkpoint has what Hugging Face's programs read, under its folder. */
+export function modelFolderOf(layout: ShardLayout): string {
+  return { fsdp: "huggingface", megatron: "huggingface", "megatron in parts": "model/huggingface", automodel: "model/consolidated" }[layout];
 }
 
 export interface LoraFacts { readonly rank: number; readonly alpha: number; readonly targets: unknown }
@@ -132,7 +152,7 @@ export function createRetention(release: KnownRelease, keep: number | null): Ret
 }
 
 /** Reads the shards that a rank goes on from. Throws TrainerFailure as torch does for one that is missing or cut off. */
-export function loadShards(order: Pick<ShardOrder, "folders" | "worldSize" | "contents" | "megatron">, rank: number): void {
+export function loadShards(order: Pick<ShardOrder, "folders" | "worldSize" | "contents" | "layout">, rank: number): void {
   for (const folder of order.folders) {
     for (const name of shardNames({ ...order, step: 0, saveMs: 0 }, rank)) {
       const path = join(folder, name);

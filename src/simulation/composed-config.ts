@@ -9,6 +9,8 @@ import { Float, type PythonValue } from "./python-text.js";
 import { CompositionError } from "./trainer-failure.js";
 
 export interface ComposedConfig extends EffectiveConfig {
+  /** Group of the training engine: fsdp, megatron, … Megatron's settings do not say it themselves. */
+  readonly engine: string;
   /** Every key with its value, as a nested dictionary. `resolved`: interpolations followed. */
   dump(resolved: boolean): PythonValue;
   /** As `value`, but a missing mandatory value ("???") is refused as OmegaConf does. Throws CompositionError. */
@@ -22,14 +24,15 @@ export function composeConfig(release: KnownRelease, base: "ppo_trainer" | "sft_
   const words = arguments_.filter((word) => !word.startsWith("--"));
   const named = arguments_.find((word) => word.startsWith("--config-name="))?.slice("--config-name=".length) ?? base;
   const overrides = words.map(parse).filter(({ key }) => !key.startsWith("hydra."));
-  const groups = overrides.filter(({ key }) => key === "engine" || key === "optim");
-  const engine = groups.find(({ key }) => key === "engine")?.value ?? "fsdp";
-  const name = (engine === "fsdp" ? named : `${named}+${String(engine)}`) as ConfigName;
+  const groups = overrides.filter(({ key }) => key === "engine" || key === "optim" || key === "model_engine");
+  const group = base === "ppo_trainer" ? "model_engine" : "engine";
+  const engine = groups.find(({ key }) => key === group)?.value ?? null;
+  const name = (engine === null || engine === "fsdp" || engine === "dp" ? named : `${named}+${String(engine)}`) as ConfigName;
   const table = keyTable(release, name);
-  if (table.size === 0) throw new CompositionError("MissingConfigException", engine === "fsdp" ? `Cannot find primary config '${named}'. Check that it's in your config search path.` : `In '${named}': Could not find 'engine/${String(engine)}'`);
+  if (table.size === 0) throw new CompositionError("MissingConfigException", engine === null ? `Cannot find primary config '${named}'. Check that it's in your config search path.` : `In '${named}': Could not find '${group}/${String(engine)}'`);
   const given = new Map<string, OverrideValue>();
   for (const override of overrides) if (!groups.includes(override)) apply(override, table, given);
-  return configOf(table, given);
+  return configOf(table, given, engine === null || engine === "dp" ? "fsdp" : String(engine));
 }
 
 function parse(argument: string): GivenOverride {
@@ -56,10 +59,10 @@ function isGroup(key: string, table: KeyTable): boolean {
   return false;
 }
 
-function configOf(table: KeyTable, given: ReadonlyMap<string, OverrideValue>): ComposedConfig {
+function configOf(table: KeyTable, given: ReadonlyMap<string, OverrideValue>, engine: string): ComposedConfig {
   const config = configReader(table, given);
   return {
-    ...config,
+    ...config, engine,
     needed(key) {
       const value = config.value(key);
       if (value === "???") throw new CompositionError("MissingMandatoryValue", `Missing mandatory value: ${key}\n    full_key: ${key}\n    object_type=dict`);

@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { safetensors, writeModelFolder } from "./checkpoint-writer.js";
+import { modelFolderOf, safetensors, writeModelFolder, type ShardLayout } from "./checkpoint-writer.js";
 import { readFlags } from "./dpo-run.js";
 import { TrainerFailure } from "./trainer-failure.js";
 import type { TrainerHost } from "./trainer-host.js";
@@ -15,15 +15,14 @@ export function runMerger([operation, ...words]: readonly string[], host: Traine
   const source = flags.get("local_dir")?.[0];
   const target = flags.get("target_dir")?.[0] ?? "tmp";
   if (source === undefined) throw new TrainerFailure("SystemExit", "the following arguments are required: --local_dir");
-  if (backend !== "fsdp" && backend !== "megatron") throw new TrainerFailure("SystemExit", `argument --backend: invalid choice: '${backend ?? ""}' (choose from fsdp, megatron)`);
+  if (backend !== "fsdp" && backend !== "megatron" && backend !== "automodel") throw new TrainerFailure("SystemExit", `argument --backend: invalid choice: '${backend ?? ""}' (choose from fsdp, megatron)`);
   host.print(`config: ModelMergerConfig(operation='merge', backend='${backend}', target_dir='${target}', local_dir='${source}')`);
   if (existsSync(join(source, "trainer_state.json"))) { // TRL's checkpoints have that form already; with our own export in place of the merger this never comes here
     writeModelFolder(target, source, Number(/checkpoint-(\d+)/.exec(source)?.[1] ?? 0));
     return;
   }
   if (backend === "fsdp") checkShards(source, host);
-  else if (!existsSync(join(source, "dist_ckpt"))) throw new TrainerFailure("FileNotFoundError", `[Errno 2] No such file or directory: '${join(source, "dist_ckpt")}'`);
-  const described = join(source, "huggingface");
+  const described = join(source, LAYOUTS[backend].map(modelFolderOf).find((folder) => existsSync(join(source, folder))) ?? "huggingface");
   if (!existsSync(join(described, "config.json"))) throw new TrainerFailure("OSError", `Can't load the configuration of '${described}'.`);
   const step = Number(/global_step_(\d+)/.exec(source)?.[1] ?? 0);
   writeModelFolder(target, described, null);
@@ -31,6 +30,9 @@ export function runMerger([operation, ...words]: readonly string[], host: Traine
   host.print(`Saving model to ${target}`);
   host.print(`Saving tokenizer to ${target}`);
 }
+
+/** verl's merger itself has no automodel: there our own program (export_model.py) takes what the engine has put together, and this plays that too. */
+const LAYOUTS: Readonly<Record<"fsdp" | "megatron" | "automodel", readonly ShardLayout[]>> = { fsdp: ["fsdp"], megatron: ["megatron in parts", "megatron"], automodel: ["automodel"] };
 
 function checkShards(source: string, host: TrainerHost): void {
   const file = join(source, "fsdp_config.json");

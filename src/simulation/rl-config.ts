@@ -17,19 +17,23 @@ export interface RlShape {
   readonly answers: number;
   readonly critic: boolean;
   readonly reference: boolean;
-  readonly megatron: boolean;
+  /** actor.strategy: fsdp, fsdp2, megatron, veomni or mindspeed. */
+  readonly strategy: string;
 }
 
 /** Throws TrainerFailure or CompositionError. */
 export function rlShape(config: ComposedConfig, release: KnownRelease): RlShape {
-  const { estimators, losses } = registeredIn(release);
+  const { estimators, losses, engines } = registeredIn(release);
   const number = (key: string, fallback: number): number => config.number(key) ?? fallback;
   const gpus = number("trainer.nnodes", 1) * number("trainer.n_gpus_per_node", 8);
   const critic = config.value("critic.enable") ?? config.text("algorithm.adv_estimator") === "gae";
   const shape = {
     gpus, batchSize: number("data.train_batch_size", 1_024), answers: number(`${ROLLOUT}.n`, 1), critic: critic === true,
-    reference: config.flag(`${ACTOR}.use_kl_loss`) || config.flag("algorithm.use_kl_in_reward"), megatron: config.text(`${ACTOR}.strategy`) === "megatron",
+    reference: config.flag(`${ACTOR}.use_kl_loss`) || config.flag("algorithm.use_kl_in_reward"), strategy: config.text(`${ACTOR}.strategy`) ?? "fsdp",
   };
+  const backend = shape.strategy === "mindspeed" ? (config.text(`${ACTOR}.mindspeed.strategy`) ?? "") : shape.strategy;
+  for (const model of ["language_model", ...(shape.critic ? ["value_model" as const] : [])] as const) check(engines[model][backend] !== undefined, "AssertionError", `Unknown backend: ${backend} for model_type: ${model}`);
+  check(["fsdp", "fsdp2", "megatron"].includes(backend) || (config.text("trainer.use_legacy_worker_impl") ?? "disable") === "disable", "NotImplementedError", `${backend} does not support legacy worker implementation`);
   const engine = String(config.needed(`${ROLLOUT}.name`));
   check(["vllm", "sglang", "trtllm"].includes(engine), "NotImplementedError", `rollout_name: ${engine} is not supported`);
   check(config.text(`${ROLLOUT}.mode`) !== "sync", "ValueError", "Rollout mode 'sync' has been removed. Please set `actor_rollout_ref.rollout.mode=async` or remove the mode setting entirely.");
@@ -44,7 +48,8 @@ export function rlShape(config: ComposedConfig, release: KnownRelease): RlShape 
   return shape;
 }
 
-function batches(config: ComposedConfig, { gpus, batchSize, answers, critic, reference, megatron }: RlShape): void {
+function batches(config: ComposedConfig, { gpus, batchSize, answers, critic, reference, strategy }: RlShape): void {
+  const megatron = strategy === "megatron";
   const drawn = batchSize * answers;
   const roles = [[ACTOR, "ppo"], ...(critic ? [["critic", "ppo"]] : [])] as const;
   if (!config.flag(`${ACTOR}.use_dynamic_bsz`)) {
@@ -59,10 +64,10 @@ function batches(config: ComposedConfig, { gpus, batchSize, answers, critic, ref
   }
   for (const [role] of roles) {
     const mini = config.number(`${role}.ppo_mini_batch_size`) ?? 256;
-    const sequence = config.number(`${role}.ulysses_sequence_parallel_size`) ?? 1;
+    const sequence = config.number(strategy === "veomni" ? `${role}.veomni.ulysses_parallel_size` : `${role}.ulysses_sequence_parallel_size`) ?? 1;
     const micro = config.number(`${role}.ppo_micro_batch_size_per_gpu`);
     check(config.flag(`${role}.use_dynamic_bsz`) || batchSize >= mini, "ValueError", `train_batch_size (${batchSize}) must be >= ${role === "critic" ? "critic" : "actor"}.ppo_mini_batch_size (${mini})`);
-    if (megatron) continue;
+    if (megatron || strategy === "mindspeed") continue;
     const share = Math.floor((mini * answers) / Math.max(1, Math.floor(gpus / sequence)));
     check(share > 0, "AssertionError", `ppo_mini_batch_size ${share} should be larger than 0 after normalization`);
     check(config.flag(`${role}.use_dynamic_bsz`) || micro === null || share % micro === 0, "AssertionError", `normalized ppo_mini_batch_size ${share} should be divisible by ppo_micro_batch_size_per_gpu ${micro ?? 0}`);

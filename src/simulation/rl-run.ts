@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { createRetention, loadShards, writeModelDescription, writeTracker, type ShardOrder } from "./checkpoint-writer.js";
+import { createRetention, layoutOf, loadShards, writeModelDescription, writeTracker, type ShardOrder } from "./checkpoint-writer.js";
 import { noise } from "./chance.js";
 import type { ComposedConfig } from "./composed-config.js";
 import { EndedEarly, meetIncidents, savedBeforeDeath } from "./incidents.js";
@@ -55,7 +55,7 @@ export async function runTaskRunner(config: ComposedConfig, host: TrainerHost): 
   const log = createMetricLog({ release, loggers: config.files("trainer.logger"), project: config.text("trainer.project_name") ?? "", experiment: config.text("trainer.experiment_name") ?? "", environment: host.environment, print });
   const directory = absolute(config.text("trainer.default_local_dir") ?? "checkpoints");
   const contents = config.files("actor_rollout_ref.actor.checkpoint.save_contents");
-  const order: ShardOrder = { folders: [], step: 0, worldSize: shape.gpus, contents, megatron: shape.megatron, saveMs: scenario.saveMs };
+  const order: ShardOrder = { folders: [], step: 0, worldSize: shape.gpus, contents, layout: layoutOf(shape.strategy, release), saveMs: scenario.saveMs };
   const resumed = resumeFolder(config, directory, print);
   const roles = ["actor", ...(shape.critic ? ["critic"] : [])];
   if (resumed !== null) {
@@ -94,7 +94,7 @@ export async function runTaskRunner(config: ComposedConfig, host: TrainerHost): 
     }
     for (const [index, role] of roles.entries()) {
       await workers.group.save({ ...order, folders: [join(folder, role)], step });
-      writeModelDescription(join(folder, role), { worldSize: shape.gpus, model: path, megatron: shape.megatron, lora: role === "actor" ? loraOf(config, "actor_rollout_ref.model") : null, weights: contents.includes("hf_model"), step });
+      writeModelDescription(join(folder, role), { worldSize: shape.gpus, model: path, layout: order.layout, lora: role === "actor" ? loraOf(config, "actor_rollout_ref.model") : null, weights: contents.includes("hf_model"), step });
       for (const old of kept[index]!.after(join(folder, role))) print(`Checkpoint manager remove previous save local path: ${old}`); // L2
     }
     host.write(join(folder, "data.pt"), `step ${step}\n`);

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { readTracker, TRACKER_FILE } from "../verl/output/checkpoint-layout.js";
-import { createRetention, loadShards, writeModelDescription, writeShards, writeTracker, type LoraFacts, type ShardOrder } from "./checkpoint-writer.js";
+import { createRetention, layoutOf, loadShards, writeModelDescription, writeShards, writeTracker, type LoraFacts, type ShardOrder } from "./checkpoint-writer.js";
 import { around } from "./chance.js";
 import type { ComposedConfig } from "./composed-config.js";
 import { EndedEarly, meetIncidents, savedBeforeDeath } from "./incidents.js";
@@ -69,7 +69,7 @@ export async function runSft(config: ComposedConfig, host: RankHost): Promise<vo
     await writeShards(wanted, 0, dying ?? undefined);
     if (dying !== null) throw new TrainerFailure("OSError", "[Errno 28] No space left on device");
     await group.save(wanted);
-    writeModelDescription(folder, { worldSize, model: config.text("model.path") ?? "", megatron: order.megatron, lora: null, weights: order.contents.includes("hf_model"), step });
+    writeModelDescription(folder, { worldSize, model: config.text("model.path") ?? "", layout: order.layout, lora: null, weights: order.contents.includes("hf_model"), step });
     retention.after(folder);
     if (loraOf(config) !== null && release !== "0.7.0") host.write(join(folder, "lora_train_meta.json"), JSON.stringify({ r: loraOf(config)!.rank, lora_alpha: loraOf(config)!.alpha, task_type: "CAUSAL_LM" }, null, 4));
     host.write(join(folder, "data_0.pt"), `step ${step}\n`);
@@ -157,7 +157,7 @@ export function loraOf(config: ComposedConfig, prefix = "model"): LoraFacts | nu
 
 function shardOrder(config: ComposedConfig, host: RankHost): ShardOrder & { readonly directory: string } {
   const directory = config.text("trainer.default_local_dir") ?? "checkpoints";
-  return { directory, folders: [], step: 0, worldSize: host.worldSize, contents: config.files("checkpoint.save_contents"), megatron: config.text("engine.strategy") === "megatron", saveMs: host.scenario.saveMs };
+  return { directory, folders: [], step: 0, worldSize: host.worldSize, contents: config.files("checkpoint.save_contents"), layout: layoutOf(config.engine, host.release), saveMs: host.scenario.saveMs };
 }
 
 /** Where the run goes on from. `auto` starts over without a word when the tracker is missing or names a folder that is. Throws TrainerFailure. */

@@ -3,6 +3,7 @@
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import type { TrainParams } from "../domain/training/train-params.js";
 import { effectiveConfig } from "./effective-config.js";
+import { engineOf } from "./engines.js";
 import type { LaunchContext } from "./launch-context.js";
 import type { CheckpointExpectation } from "./output/checkpoint-layout.js";
 import type { Release } from "./releases.js";
@@ -14,7 +15,7 @@ export interface SavingFacts extends CheckpointExpectation {
 
 export function savingFacts(params: TrainParams, release: Release, context: LaunchContext): SavingFacts {
   const { trainer } = ALGORITHM_FACTS[params.algorithm];
-  const backend = params.strategy === "megatron" ? "megatron" : "fsdp";
+  const backend = trainer === "trl-dpo" ? "fsdp" : engineOf(params).checkpoint;
   if (trainer === "trl-dpo") return { backend, folders: [""], contents: [], savesLast: params.saveEvery !== "never" };
   const config = effectiveConfig(params, release, context);
   const contents = (key: string) => {

@@ -59,6 +59,8 @@ function judgeKnown(key: string, value: OverrideValue, subject: Subject, release
   const type = keys.get(key)?.[0] ?? addable.get(key) ?? keys.get(likeOthers(key, release))?.[0]; // O1
   if (type !== undefined) return mistyped(key, value, type, subject);
   if (openEnded(key, keys) || openEnded(key, addable)) return null; // O1
+  const settled = SETTLED[key];
+  if (settled !== undefined && release.engineWorkers && settled.includes(value as string)) return { code: "REMOVED_OVERRIDE", message: `verl ${release.release} no longer reads "${key}": it always does what this value asked for.`, hint: "Leave it out.", severity: "WARNING" };
   if (isGroup(key, keys)) {
     return isPlainObject(value)
       ? { code: "OVERRIDE_REPLACES_GROUP", message: `"${key}" is a group of keys; giving it whole replaces all of them.`, hint: "Give each key by its own path." }
@@ -72,6 +74,9 @@ function judgeKnown(key: string, value: OverrideValue, subject: Subject, release
 function likeOthers(key: string, { engineWorkers }: Release): string {
   return engineWorkers ? key.replace(/^distillation\.teacher_models\.[\w-]+\./, "distillation.teacher_models.teacher_model.") : key;
 }
+
+/** Keys that are gone since all workers are engines, with the values that ask for what is the case now. Upstream's own launches still give them. */
+const SETTLED: Readonly<Record<string, readonly string[]>> = { "trainer.use_legacy_worker_impl": ["disable", "auto"] };
 
 /** Keys whose value decides what the attempt leaves where; a user's value would break resume, metrics or the end of the stage. */
 const OURS: Readonly<Record<string, string>> = {
@@ -115,7 +120,7 @@ function wrong(key: string, value: OverrideValue, kind: string): Found {
 /** Groups into which verl lets any key be added. */
 const OPEN_GROUPS: readonly RegExp[] = [
   /^(?:reward\.)?custom_reward_function\.reward_kwargs\./, /^(?:reward\.reward_kwargs|reward_model\.reward_kwargs)\./, /^ray_kwargs\.ray_init\./, /(?:^|\.)override_config\./, /\.engine_kwargs\.(?:vllm|sglang|trtllm)\./,
-  /^data\.(?:output_path|cache_dir|gen_batch_size)$/, /\.override_(?:transformer|optimizer|ddp|mcore_model)_config\./, /(?:^|\.)apply_chat_template_kwargs\./, /^trainer\.wandb_proxy$/,
+  /^data\.(?:output_path|cache_dir|gen_batch_size)$/, /\.override_(?:transformer|optimizer|ddp|mcore_model)_config\./, /(?:^|\.)apply_chat_template_kwargs\./, /\.mindspeed\.(?:mcore|fsdp)_kwargs\./, /^trainer\.wandb_proxy$/,
 ];
 
 /** Whether verl takes keys of this name although the table lacks them: open groups, and whatever lies under an empty dictionary. */

@@ -3,8 +3,9 @@
 import { hasScorer } from "../domain/data/data-sources.js";
 import { nearestName } from "../domain/pipeline/dag.js";
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
-import { filesOf } from "../domain/training/train-params.js";
+import { filesOf, type TrainParams } from "../domain/training/train-params.js";
 import type { EffectiveConfig } from "./effective-config.js";
+import { engineOf, isFsdp } from "./engines.js";
 import { NONE, refuse, warn, type Facts, type Finding, type Rule } from "./preflight-rule.js";
 import { KNOWN_RELEASES, registeredIn, type Release } from "./releases.js";
 
@@ -15,24 +16,27 @@ interface RlNumbers { readonly batch: number; readonly n: number; readonly mini:
 function rl({ config, params, release, gpus }: Facts): RlNumbers {
   const estimator = config.text("algorithm.adv_estimator");
   const megatron = params.strategy === "megatron";
-  const sp = sequenceParallel(config, release);
+  const sp = sequenceParallel(config, release, params);
   return {
     batch: config.number("data.train_batch_size") ?? 0, n: config.number(`${ROLLOUT}.n`) ?? 1, mini: config.number(`${ACTOR}.ppo_mini_batch_size`) ?? 0, sp, megatron,
-    groups: Math.max(1, Math.floor(gpus / (megatron ? megatronSize(config) : sp))),
+    groups: Math.max(1, Math.floor(gpus / (isFsdp(params) ? sp : copySize(config, params)))),
     dynamic: config.flag(`${ACTOR}.use_dynamic_bsz`), micro: config.number(`${ACTOR}.ppo_micro_batch_size_per_gpu`), estimator,
     kl: config.flag(`${ACTOR}.use_kl_loss`) || config.flag("algorithm.use_kl_in_reward"), critic: config.flag("critic.enable") || estimator === "gae",
   };
 }
 
 /** GPUs that share one sequence. Engines read the FSDP settings, where the older key goes first. */
-export function sequenceParallel(config: EffectiveConfig, { engineWorkers }: Release): number {
+export function sequenceParallel(config: EffectiveConfig, { engineWorkers }: Release, params: TrainParams): number {
+  const { group, sequence } = engineOf(params);
+  if (!isFsdp(params)) return sequence === null ? 1 : (config.number(`${ACTOR}.${group}.${sequence}`) ?? 1);
   const older = config.number(`${ACTOR}.ulysses_sequence_parallel_size`) ?? 1;
   return older > 1 || !engineWorkers ? older : (config.number(`${ACTOR}.fsdp_config.ulysses_sequence_parallel_size`) ?? 1);
 }
 
-/** GPUs that hold one copy of the model. */
-function megatronSize(config: EffectiveConfig): number {
-  return ["tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"].reduce((product, name) => product * (config.number(`${ACTOR}.megatron.${name}`) ?? 1), 1);
+/** GPUs that see the same rows. */
+function copySize(config: EffectiveConfig, params: TrainParams): number {
+  const { group, copy } = engineOf(params);
+  return copy.reduce((product, name) => product * (config.number(`${ACTOR}.${group}.${name}`) ?? 1), 1);
 }
 
 const ESTIMATORS_OF: Readonly<Record<string, readonly string[]>> = {
@@ -63,7 +67,7 @@ export const RL_RULES: readonly Rule[] = [
     return refuse("overrides.algorithm.adv_estimator", "ALGORITHM_MISMATCH", `algorithm is ${facts.params.algorithm}, but the estimator "${estimator}" is another one's.`, `Use ${fitting.join(" or ")}, or name the algorithm that you mean.`);
   },
   (facts) => { // 1
-    const size = rl(facts).megatron ? megatronSize(facts.config) : 1;
+    const size = engineOf(facts.params).sequence === null ? copySize(facts.config, facts.params) : 1; // what shares a sequence has a rule of its own
     return facts.gpus % size === 0 ? NONE : refuse("overrides", "INDIVISIBLE_GPUS", `${facts.gpus} GPUs cannot be shared out to copies of the model of ${size} GPUs (tensor × pipeline × context parallelism).`, `Choose sizes whose product divides ${facts.gpus}.`);
   },
   (facts) => { // 1, 6

@@ -4,8 +4,10 @@
 
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import type { Problem } from "../domain/errors.js";
-import { filesOf } from "../domain/training/train-params.js";
-import { effectiveConfig } from "./effective-config.js";
+import { filesOf, type TrainParams } from "../domain/training/train-params.js";
+import { effectiveConfig, type EffectiveConfig } from "./effective-config.js";
+import { engineOf } from "./engines.js";
+import { engineProblem, ENGINE_RULES } from "./preflight-engine.js";
 import { worldSize } from "./launch-context.js";
 import { overrideProblems } from "./override-check.js";
 import { RL_RULES, sequenceParallel } from "./preflight-rl.js";
@@ -15,11 +17,13 @@ export type { DataFacts, ModelFacts, PreflightInput } from "./preflight-rule.js"
 
 /** Every rule that the run would break. */
 export function preflight(input: PreflightInput): Problem[] {
+  const unoffered = engineProblem(input);
+  if (unoffered !== null) return [asProblem(unoffered, input.path)]; // the rules would judge a configuration that is not there
   const overrides = ALGORITHM_FACTS[input.params.algorithm].trainer === "trl-dpo" ? [] : overrideProblems(input.params, input.release, `${input.path}.overrides`);
   if (overrides.some((found) => found.severity === "ERROR")) return overrides; // the rules would judge a configuration that nobody means
   const facts: Facts = { ...input, config: effectiveConfig(input.params, input.release, input.context), gpus: worldSize(input.context) };
   const { trainer } = ALGORITHM_FACTS[input.params.algorithm];
-  const rules = [...COMMON_RULES, ...(trainer === "verl-sft" ? SFT_RULES : trainer === "verl-rl" ? RL_RULES : DPO_RULES)];
+  const rules = [...COMMON_RULES, ...(trainer === "trl-dpo" ? [] : ENGINE_RULES), ...(trainer === "verl-sft" ? SFT_RULES : trainer === "verl-rl" ? RL_RULES : DPO_RULES)];
   return [...overrides, ...rules.flatMap((rule) => rule(facts)).map((found) => asProblem(found, input.path))];
 }
 
@@ -39,7 +43,7 @@ const COMMON_RULES: readonly Rule[] = [
   ({ params, context }) => (params.simulate || context.device !== "cpu" || ALGORITHM_FACTS[params.algorithm].trainer !== "verl-rl" ? NONE
     : refuse("algorithm", "NEEDS_GPU", `${params.algorithm} needs at least one GPU: verl's rollout engines run on nothing else.`, "Set resources: { gpus: 1 } or more.")),
   ({ params, config, model, gpus, release }) => {
-    const size = params.algorithm === "sft" ? (config.number("engine.ulysses_sequence_parallel_size") ?? 1) : sequenceParallel(config, release);
+    const size = params.algorithm === "sft" ? sftSequence(config, params) : sequenceParallel(config, release, params);
     if (size === 1) return NONE;
     return [ // 9
       ...(gpus % size === 0 ? NONE : refuse("sequenceParallel", "INDIVISIBLE_GPUS", `${gpus} GPUs cannot be shared out in groups of ${size} for one sequence.`, `Choose a divisor of ${gpus}.`)),
@@ -52,9 +56,15 @@ const COMMON_RULES: readonly Rule[] = [
 
 // ── supervised fine-tuning ──────────────────────────────────────────────────────────────────────────
 
+/** GPUs that share one sequence. */
+function sftSequence(config: EffectiveConfig, params: TrainParams): number {
+  const { sequence } = engineOf(params);
+  return sequence === null ? 1 : (config.number(`engine.${sequence}`) ?? 1);
+}
+
 /** Data-parallel groups: GPUs that see different rows. */
-function sftGroups({ config, gpus }: Facts): number {
-  return Math.max(1, Math.floor(gpus / (config.number("engine.ulysses_sequence_parallel_size") ?? 1)));
+function sftGroups({ config, gpus, params }: Facts): number {
+  return Math.max(1, Math.floor(gpus / engineOf(params).copy.reduce((product, name) => product * (config.number(`engine.${name}`) ?? 1), 1)));
 }
 
 const SFT_RULES: readonly Rule[] = [
@@ -74,9 +84,9 @@ const SFT_RULES: readonly Rule[] = [
     const testing = config.value("trainer.test_freq");
     return testing === -1 || filesOf(params.valFiles).length > 0 || config.value("data.val_files") != null ? NONE : refuse("testEvery", "NEEDS_VALIDATION", "testEvery needs valFiles.", "Give valFiles, or set testEvery: never.");
   },
-  ({ config }) => { // 10
+  ({ config, params }) => { // 10
     const longest = config.number("data.max_length") ?? 0;
-    const room = (config.number("data.max_token_len_per_gpu") ?? 0) * (config.number("engine.ulysses_sequence_parallel_size") ?? 1);
+    const room = (config.number("data.max_token_len_per_gpu") ?? 0) * sftSequence(config, params);
     return !config.flag("data.use_dynamic_bsz") || room >= longest ? NONE : refuse("maxTokensPerGpu", "TOO_FEW_TOKENS", `A row may have ${longest} tokens, but a GPU takes ${room} at once.`, `Set maxTokensPerGpu to at least ${longest}.`);
   },
   (facts) => { // 11

@@ -5,10 +5,11 @@
 
 import type { Algorithm } from "../domain/training/algorithms.js";
 import { filesOf, type TrainParams } from "../domain/training/train-params.js";
+import { engineForm, engineOf, isFsdp } from "./engines.js";
 import type { Override } from "./hydra.js";
 import type { LaunchContext } from "./launch-context.js";
 import { force, set, when } from "./override-list.js";
-import type { ConfigName, Release } from "./releases.js";
+import { keyTable, type Release } from "./releases.js";
 
 export const RL_DEFAULTS = { batchSize: 1_024, maxPromptLength: 1_024, maxResponseLength: 1_024, learningRate: 1e-6, loraLearningRate: 1e-5, criticLearningRate: 1e-5, epochs: 1, saveEvery: 50, memoryShare: 0.5, groupAnswers: 8 } as const;
 
@@ -48,7 +49,7 @@ export function rlSizes(params: TrainParams): RlSizes {
     batchSize, answers, maxPromptLength, maxResponseLength,
     miniBatchSize: given(at("ppo_mini_batch_size")) ?? params.miniBatchSize ?? Math.max(1, batchSize % 4 === 0 ? batchSize / 4 : batchSize),
     tensorParallel: given("actor_rollout_ref.rollout.tensor_model_parallel_size") ?? params.rollout?.tensorParallel ?? 1,
-    sequenceParallel: given(at("ulysses_sequence_parallel_size")) ?? params.sequenceParallel ?? 1,
+    sequenceParallel: given(at(isFsdp(params) ? "ulysses_sequence_parallel_size" : `${engineOf(params).group}.${engineOf(params).sequence ?? ""}`)) ?? params.sequenceParallel ?? 1,
     microBatchSize: overrides[at("use_dynamic_bsz")] === true ? null : (params.microBatchSize ?? given(at("ppo_micro_batch_size_per_gpu")) ?? null),
     tokensPerGpu: given(at("ppo_max_token_len_per_gpu")) ?? params.maxTokensPerGpu ?? Math.max(8_192, maxPromptLength + maxResponseLength),
     agentWorkers: largestDivisor(drawn, AGENT_WORKERS),
@@ -59,10 +60,6 @@ export function rlSizes(params: TrainParams): RlSizes {
 
 function at(key: string): string {
   return `actor_rollout_ref.actor.${key}`;
-}
-
-export function rlConfig(params: TrainParams): ConfigName {
-  return params.strategy === "megatron" ? "ppo_megatron_trainer" : "ppo_trainer";
 }
 
 /** Every override but the user's own. */
@@ -104,18 +101,19 @@ function model({ model, gradientCheckpointing, lora }: TrainParams): readonly Ov
 }
 
 function actor(params: TrainParams, sizes: RlSizes): readonly Override[] {
-  const fsdp = params.strategy !== "megatron";
+  const fsdp = isFsdp(params);
+  const { group, schedule, sequence } = engineOf(params);
   return [
     set(at("optim.lr"), params.learningRate ?? (params.lora === undefined ? RL_DEFAULTS.learningRate : RL_DEFAULTS.loraLearningRate)),
-    ...when(params.schedule !== undefined, set(at(fsdp ? "optim.lr_scheduler_type" : "optim.lr_decay_style"), params.schedule ?? "constant")),
+    ...when(params.schedule !== undefined, set(at(`optim.${schedule}`), params.schedule ?? "constant")),
     ...when(params.warmupRatio !== undefined, set(at("optim.lr_warmup_steps_ratio"), params.warmupRatio ?? 0)),
     ...when(params.weightDecay !== undefined, set(at("optim.weight_decay"), params.weightDecay ?? 0)),
     set(at("ppo_mini_batch_size"), sizes.miniBatchSize),
     ...batching(at("ppo"), at("use_dynamic_bsz"), at("ppo_max_token_len_per_gpu"), sizes),
     ...when(fsdp && params.strategy !== undefined, set(at("strategy"), params.strategy ?? "fsdp")),
     ...when(fsdp && sizes.sequenceParallel > 1, set(at("ulysses_sequence_parallel_size"), sizes.sequenceParallel)),
-    ...(params.offload === undefined || !fsdp ? [] : [set(at("fsdp_config.param_offload"), params.offload.parameters), set(at("fsdp_config.optimizer_offload"), params.offload.optimizer)]),
-    ...(params.offload === undefined || fsdp ? [] : [set(at("megatron.param_offload"), params.offload.parameters), set(at("megatron.optimizer_offload"), params.offload.optimizer)]),
+    ...when(!fsdp && sequence !== null && sizes.sequenceParallel > 1, set(at(`${group}.${sequence ?? ""}`), sizes.sequenceParallel)),
+    ...(params.offload === undefined ? [] : [set(at(`${group}.param_offload`), params.offload.parameters), set(at(`${group}.optimizer_offload`), params.offload.optimizer)]),
     ...when(fsdp && params.precision !== undefined, set(at("fsdp_config.dtype"), params.precision === "fp32" ? "float32" : "bfloat16")),
     set(at("use_kl_loss"), sizes.klLoss > 0),
     ...when(sizes.klLoss > 0, set(at("kl_loss_coef"), sizes.klLoss), set(at("kl_loss_type"), "low_var_kl")),
@@ -153,19 +151,23 @@ function reference(params: TrainParams, sizes: RlSizes): readonly Override[] {
   if (sizes.klLoss === 0 && sizes.klReward === 0 && overrides[at("use_kl_loss")] !== true && overrides["algorithm.use_kl_in_reward"] !== true) return [];
   return [
     ...when(sizes.microBatchSize !== null && overrides["actor_rollout_ref.ref.log_prob_micro_batch_size"] == null, set("actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu", sizes.microBatchSize ?? 1)),
-    ...when(params.strategy !== "megatron", set("actor_rollout_ref.ref.fsdp_config.param_offload", params.offload?.reference ?? true)),
+    ...when(params.strategy === "veomni" && sizes.sequenceParallel > 1, set("actor_rollout_ref.ref.veomni.ulysses_parallel_size", sizes.sequenceParallel)),
+    ...when(isFsdp(params) || params.strategy === "veomni", set(`actor_rollout_ref.ref.${engineOf(params).group}.param_offload`, params.offload?.reference ?? true)),
   ];
 }
 
 function critic(params: TrainParams, sizes: RlSizes, release: Release): readonly Override[] {
-  const fsdp = params.strategy !== "megatron";
+  const fsdp = isFsdp(params);
+  const { group, sequence } = engineOf(params);
+  const engineAt = fsdp ? release.criticFsdp : `critic.${group}`;
   return [
     set("critic.model.path", params.criticModel ?? params.model),
     set("critic.optim.lr", params.criticLearningRate ?? RL_DEFAULTS.criticLearningRate),
     ...batching("critic.ppo", "critic.use_dynamic_bsz", "critic.ppo_max_token_len_per_gpu", sizes),
     ...when(fsdp && params.strategy !== undefined, set("critic.strategy", params.strategy ?? "fsdp")),
     ...when(fsdp && sizes.sequenceParallel > 1, set("critic.ulysses_sequence_parallel_size", sizes.sequenceParallel)),
-    ...(params.offload === undefined || !fsdp ? [] : [set(`${release.criticFsdp}.param_offload`, params.offload.parameters), set(`${release.criticFsdp}.optimizer_offload`, params.offload.optimizer)]),
+    ...when(!fsdp && sequence !== null && sizes.sequenceParallel > 1, set(`${engineAt}.${sequence ?? ""}`, sizes.sequenceParallel)),
+    ...(params.offload === undefined ? [] : [set(`${engineAt}.param_offload`, params.offload.parameters), set(`${engineAt}.optimizer_offload`, params.offload.optimizer)]),
   ];
 }
 
@@ -223,9 +225,16 @@ function trainer(params: TrainParams, release: Release, context: LaunchContext):
     set("trainer.experiment_name", context.experiment),
     ...(context.resumeFrom === null ? [set("trainer.resume_mode", "disable")] : [set("trainer.resume_mode", "resume_path"), set("trainer.resume_from_path", context.resumeFrom)]),
     ...when(release.useV1Key, set("trainer.use_v1", false)),
+    ...when(needsEngineWorkers(params, release), set("trainer.use_legacy_worker_impl", "disable")),
     ...when(context.nodes === 1, force("ray_kwargs.ray_init.address", "local")), // R1
     ...when(context.cpus !== null, set("ray_kwargs.ray_init.num_cpus", context.cpus ?? 1)),
   ];
+}
+
+/** Where verl still has the older workers too they are its default, and know FSDP and Megatron alone. */
+function needsEngineWorkers(params: TrainParams, { release }: Release): boolean {
+  const form = engineForm(params);
+  return form !== null && !["fsdp", "megatron"].includes(engineOf(params).checkpoint) && keyTable(release, form.config).has("trainer.use_legacy_worker_impl");
 }
 
 /** The largest number up to `most` that divides `value`. */

@@ -4,8 +4,9 @@
 
 import { filesOf, type TrainParams } from "../domain/training/train-params.js";
 import type { Override } from "./hydra.js";
-import type { LaunchContext } from "./launch-context.js";
-import type { ConfigName, Release } from "./releases.js";
+import { worldSize, type LaunchContext } from "./launch-context.js";
+import { keyTable, type Release } from "./releases.js";
+import { engineOf, isFsdp } from "./engines.js";
 import { set, when } from "./override-list.js";
 
 export const SFT_DEFAULTS = { batchSize: 256, maxLength: 2_048, learningRate: 1e-5, loraLearningRate: 1e-4, schedule: "cosine", epochs: 1 } as const;
@@ -23,7 +24,8 @@ export function sftTokensPerGpu(params: TrainParams): number {
 /** Tokens of the longest row. By default no more than a pass holds. */
 export function sftMaxLength(params: TrainParams): number {
   const room = tokensGiven(params);
-  const group = sizeIn(params, "engine.ulysses_sequence_parallel_size") ?? params.sequenceParallel ?? 1;
+  const { sequence } = engineOf(params);
+  const group = (sequence === null ? undefined : sizeIn(params, `engine.${sequence}`)) ?? params.sequenceParallel ?? 1;
   return sizeIn(params, "data.max_length") ?? params.maxLength ?? (room === undefined || isFixed(params) ? SFT_DEFAULTS.maxLength : Math.min(SFT_DEFAULTS.maxLength, room * group));
 }
 
@@ -42,10 +44,6 @@ function sizeIn({ overrides }: TrainParams, key: string): number | undefined {
   return typeof value === "number" ? value : undefined;
 }
 
-export function sftConfig(params: TrainParams): ConfigName {
-  return params.strategy === "megatron" ? "sft_trainer_engine+megatron" : "sft_trainer_engine";
-}
-
 /** Every override but the user's own, in the order of verl's documentation. */
 export function sftOverrides(params: TrainParams, release: Release, context: LaunchContext): readonly Override[] {
   const valFiles = filesOf(params.valFiles);
@@ -62,9 +60,9 @@ export function sftOverrides(params: TrainParams, release: Release, context: Lau
     set("model.path", params.model),
     ...when(params.gradientCheckpointing !== undefined, set("model.enable_gradient_checkpointing", params.gradientCheckpointing ?? true)),
     ...sftLora(params),
-    ...sftEngine(params),
+    ...sftEngine(params, release, context),
     set("optim.lr", params.learningRate ?? (params.lora === undefined ? SFT_DEFAULTS.learningRate : SFT_DEFAULTS.loraLearningRate)),
-    set(params.strategy === "megatron" ? "optim.lr_decay_style" : "optim.lr_scheduler_type", params.schedule ?? SFT_DEFAULTS.schedule),
+    set(`optim.${engineOf(params).schedule}`, params.schedule ?? SFT_DEFAULTS.schedule),
     ...when(params.warmupRatio !== undefined, set("optim.lr_warmup_steps_ratio", params.warmupRatio ?? 0)),
     ...when(params.weightDecay !== undefined, set("optim.weight_decay", params.weightDecay ?? 0)),
     set("trainer.total_epochs", params.epochs ?? SFT_DEFAULTS.epochs),
@@ -88,15 +86,28 @@ function sftLora({ lora }: TrainParams): readonly Override[] {
   return lora === undefined ? [] : [set("model.lora_rank", lora.rank), set("model.lora_alpha", lora.alpha ?? lora.rank * 2), set("model.target_modules", lora.targetModules)];
 }
 
-function sftEngine(params: TrainParams): readonly Override[] {
+function sftEngine(params: TrainParams, release: Release, context: LaunchContext): readonly Override[] {
+  const { sequence } = engineOf(params);
   const offload = params.offload === undefined ? [] : [set("engine.param_offload", params.offload.parameters), set("engine.optimizer_offload", params.offload.optimizer)];
-  if (params.strategy === "megatron") return offload;
+  if (!isFsdp(params)) return [
+    ...when(sequence !== null && params.sequenceParallel !== undefined, set(`engine.${sequence ?? ""}`, params.sequenceParallel ?? 1)),
+    ...veomniGroups(params, release, context),
+    ...offload,
+  ];
   return [
     ...when(params.strategy !== undefined, set("engine.strategy", params.strategy ?? "fsdp")),
     ...when(params.sequenceParallel !== undefined, set("engine.ulysses_sequence_parallel_size", params.sequenceParallel ?? 1)),
     ...when(params.precision !== undefined, set("engine.dtype", params.precision === "fp32" ? "float32" : "bfloat16")),
     ...offload,
   ];
+}
+
+/** VeOmni's groups of 0.7.0 do not follow from the world: with its defaults of 1 more than one GPU would not start. */
+function veomniGroups(params: TrainParams, { release }: Release, context: LaunchContext): readonly Override[] {
+  if (params.strategy !== "veomni" || !keyTable(release, "sft_trainer_engine+veomni").has("engine.data_parallel_size")) return [];
+  const group = sizeIn(params, "engine.ulysses_parallel_size") ?? params.sequenceParallel ?? 1;
+  const rest = Math.max(1, Math.floor(worldSize(context) / group));
+  return [set("engine.data_parallel_size", rest), set("engine.data_parallel_shard_size", rest)];
 }
 
 function frequency(every: NonNullable<TrainParams["saveEvery"]>): number | string {

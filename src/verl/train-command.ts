@@ -2,12 +2,13 @@
 
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import type { TrainParams } from "../domain/training/train-params.js";
+import { engineForm } from "./engines.js";
 import { overrideArgument, type Override } from "./hydra.js";
 import type { LaunchContext } from "./launch-context.js";
 import { keyTable, type ConfigName, type Release } from "./releases.js";
 import { nameFor } from "./renamed-keys.js";
-import { rlConfig, rlOverrides } from "./rl.js";
-import { sftConfig, sftOverrides } from "./sft.js";
+import { rlOverrides } from "./rl.js";
+import { sftOverrides } from "./sft.js";
 
 export interface TrainCommand {
   readonly argv: readonly string[];
@@ -17,8 +18,9 @@ export interface TrainCommand {
   readonly environment: Readonly<Record<string, string>>;
 }
 
+/** Where verl offers the engine for no such training, which preflight refuses, the plain one. */
 export function configOf(params: TrainParams): ConfigName {
-  return ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft" ? sftConfig(params) : rlConfig(params);
+  return engineForm(params)?.config ?? (ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft" ? "sft_trainer_engine" : "ppo_trainer");
 }
 
 /** Every override of the run, ours and the user's, each key once. Keys that the configuration lacks are forced. */
@@ -38,8 +40,8 @@ export function trainCommand(params: TrainParams, release: Release, context: Lau
   const hydra = [`hydra.run.dir=${overrideArgument({ key: "d", value: context.hydraDir, mode: "set" }).slice(2)}`, "hydra.output_subdir=null"];
   const overrides = [...overridesOf(params, release, context).map(overrideArgument), ...hydra];
   return ALGORITHM_FACTS[params.algorithm].trainer === "verl-sft"
-    ? { argv: [...torchrun(context), "-m", release.sftModule, ...megatron(params), ...overrides], stopSignal: "SIGTERM", environment: SFT_ENVIRONMENT }
-    : { argv: [...context.python, "-m", rlModule(params, release), ...rlConfigArgument(params), ...overrides], stopSignal: "SIGINT", environment: RL_ENVIRONMENT };
+    ? { argv: [...torchrun(context), "-m", release.sftModule, ...engineWords(params), ...overrides], stopSignal: "SIGTERM", environment: SFT_ENVIRONMENT }
+    : { argv: [...context.python, "-m", rlModule(params, release), ...engineWords(params), ...overrides], stopSignal: "SIGINT", environment: RL_ENVIRONMENT };
 }
 
 /** Ray prefixes its lines and colours them even when piped; both are switched off. */
@@ -53,15 +55,11 @@ function torchrun(context: LaunchContext): readonly string[] {
   return [...launcher, `--nnodes=${context.nodes}`, ranks, `--node_rank=${context.rank}`, `--master_addr=${context.meeting.address}`, `--master_port=${context.meeting.port}`];
 }
 
-function megatron(params: TrainParams): readonly string[] {
-  return params.strategy === "megatron" ? ["engine=megatron", "optim=megatron"] : [];
+function engineWords(params: TrainParams): readonly string[] {
+  return engineForm(params)?.words ?? [];
 }
 
 /** Asking for the new loop by its key means asking for the program that has it. */
 function rlModule(params: TrainParams, release: Release): string {
   return params.overrides["trainer.use_v1"] === true ? "verl.trainer.main_ppo" : release.rlModule;
-}
-
-function rlConfigArgument(params: TrainParams): readonly string[] {
-  return params.strategy === "megatron" ? ["--config-name=ppo_megatron_trainer"] : [];
 }

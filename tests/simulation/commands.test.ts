@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ALGORITHM_FACTS, ALGORITHMS } from "../../src/domain/training/algorithms.js";
-import type { OverrideValue } from "../../src/domain/training/train-params.js";
+import { trainParamsSchema, type OverrideValue } from "../../src/domain/training/train-params.js";
 import { composeConfig } from "../../src/simulation/composed-config.js";
 import { readFlags } from "../../src/simulation/dpo-run.js";
 import { OverrideParseError, readOverride } from "../../src/simulation/hydra-grammar.js";
@@ -10,10 +10,12 @@ import { DPO_MODULE, readInvocation } from "../../src/simulation/invocation.js";
 import { checkFirstBatch, rlShape } from "../../src/simulation/rl-config.js";
 import { CompositionError } from "../../src/simulation/trainer-failure.js";
 import { dpoCommand } from "../../src/verl/dpo.js";
+import { engineForm, releasesWith } from "../../src/verl/engines.js";
 import { overrideArgument } from "../../src/verl/hydra.js";
 import type { LaunchContext } from "../../src/verl/launch-context.js";
 import { RECIPES } from "../../src/verl/recipes.js";
-import { KNOWN_RELEASES, type KnownRelease } from "../../src/verl/releases.js";
+import { preflight } from "../../src/verl/preflight.js";
+import { KNOWN_RELEASES, registeredIn, type KnownRelease } from "../../src/verl/releases.js";
 import { trainCommand } from "../../src/verl/train-command.js";
 import { launchContext, release, trainParams } from "../verl/launch.js";
 
@@ -32,7 +34,8 @@ function take(version: KnownRelease, params: Record<string, unknown>, context: P
   const [module, words] = invocation.kind === "torchrun" ? [invocation.words.module, invocation.words.rest] : [invocation.module, invocation.rest];
   if (parsed.algorithm === "sft") {
     expect([module, invocation.kind]).toEqual(["verl.trainer.sft_trainer", "torchrun"]);
-    composeConfig(version, "sft_trainer_engine", words);
+    const config = composeConfig(version, "sft_trainer_engine", words);
+    expect(registeredIn(version).engines.language_model[config.text("engine.strategy") ?? config.engine]).toBeDefined();
   } else {
     expect(module).toBe(release(version).rlModule);
     const config = composeConfig(version, "ppo_trainer", words);
@@ -42,6 +45,7 @@ function take(version: KnownRelease, params: Record<string, unknown>, context: P
 
 const EVERYTHING = { sequenceParallel: 2, strategy: "fsdp2", precision: "fp32", gradientCheckpointing: true, warmupRatio: 0.1, weightDecay: 0.1, schedule: "cosine", seed: 3, steps: 5, keepCheckpoints: 3, offload: {} };
 const RL_EVERYTHING = { temperature: 0.7, topP: 0.9, reward: { file: "/r.py", arguments: { k: 1 }, model: "/rm" } };
+const STRATEGIES = trainParamsSchema.shape.strategy.unwrap().options;
 const plain = (algorithm: string) => (algorithm === "dpo" ? {} : EVERYTHING);
 
 describe.each(KNOWN_RELEASES)("verl %s", (version) => {
@@ -53,6 +57,21 @@ describe.each(KNOWN_RELEASES)("verl %s", (version) => {
     take(version, { algorithm, lora: { rank: 8, targetModules: ["q_proj", "v_proj"] } });
     take(version, { algorithm }, { resumeFrom: "/run/checkpoints/global_step_4" });
     if (algorithm !== "dpo") take(version, { algorithm, strategy: "megatron", offload: {}, schedule: "cosine" });
+  });
+
+  test.each(STRATEGIES.flatMap((strategy) => ALGORITHMS.filter((algorithm) => algorithm !== "dpo").map((algorithm) => [strategy, algorithm] as const)))("takes the engine %s for %s exactly where we say that it has it", (strategy, algorithm) => {
+    const found = (params: Record<string, unknown>) => preflight({ params: trainParams(params), release: release(version), context: launchContext(), data: null, model: null, hostCpus: null, path: "p" }).filter(({ severity }) => severity === "ERROR").map(({ code }) => code);
+    const params = { strategy, algorithm, batchSize: 64, ...(algorithm === "sft" ? { maxLength: 512 } : { microBatchSize: 4 }) };
+    if (!releasesWith({ strategy, algorithm }).includes(version)) {
+      expect(found(params)).toEqual(["ENGINE_UNAVAILABLE"]);
+      if (engineForm({ strategy, algorithm }) !== null) expect(() => take(version, params)).toThrow();
+      return;
+    }
+    expect(found(params)).toEqual([]);
+    take(version, params);
+    take(version, params, { resumeFrom: "/run/checkpoints/global_step_4" });
+    if (["fsdp", "fsdp2", "veomni"].includes(strategy)) take(version, { ...params, sequenceParallel: 2 }, { gpusPerNode: 4 });
+    if (strategy !== "veomni" || version !== "0.7.0") take(version, { ...params, offload: { parameters: true } });
   });
 
   test.each(RECIPES.filter(({ releases }) => releases.includes(version)).map((one) => [one.name, one] as const))("takes the recipe %s", (_name, recipe) => {

@@ -55,6 +55,23 @@ describe("runs that go well", { timeout: 120_000 }, () => {
   });
 });
 
+describe("other engines", { timeout: 120_000 }, () => {
+  test.each([
+    ["megatron", "0.8.0", () => rl("grpo"), "actor/dist_ckpt/metadata.json"], ["megatron", "0.9.0", () => rl("grpo"), "actor/ckpt_contents.json"], ["mindspeed", "0.9.0", () => rl("grpo"), "actor/ckpt_contents.json"],
+    ["megatron", "0.7.1", () => sft(), "dist_ckpt/metadata.json"], ["veomni", "0.7.1", () => rl("grpo"), "actor/fsdp_config.json"], ["veomni", "0.8.0", () => rl("ppo"), "critic/fsdp_config.json"], ["automodel", "0.9.1", () => sft(), "optim/.metadata"],
+  ] as const)("checkpoints of %s in verl %s are registered by their own layout, gone on from, and exported", async (strategy, verl, params, file) => {
+    const world = await withAgent();
+    const id = await world.submit([simulated({ ...params(), strategy, verl, export: "last" }, { incidents: [{ step: 6, kind: "out-of-memory" }] }, { retry: { maxAttempts: 2, backoffSeconds: 0 } })]);
+    const stage = await world.ended(id);
+    expect(stage).toMatchObject({ status: "COMPLETED", error: null, outputs: { steps: 6 } });
+    expect(await world.job(id)).toMatchObject({ checkpoints: [{ step: 2 }, { step: 4 }, { step: 6 }] });
+    const { checkpoint, model } = stage.outputs as { checkpoint: string; model: string };
+    expect(existsSync(join(checkpoint, file))).toBe(true);
+    expect(existsSync(join(model, "model.safetensors"))).toBe(true);
+    expect(await world.log(id)).toContain("goes on from the checkpoint of step 4 of attempt 1");
+  });
+});
+
 describe("runs that do not", { timeout: 120_000 }, () => {
   test("a crash is retried from the last complete checkpoint; what the retry did again is shown once, in its version", async () => {
     const world = await withAgent();

@@ -35,6 +35,25 @@ test("Megatron's is complete with what is written last", () => {
   expect(examineCheckpoint(new Set(["actor/dist_ckpt/common.pt"]), expectation).missing).toEqual(["actor/dist_ckpt/metadata.json"]);
 });
 
+test("from verl 0.9 on Megatron's is complete with the list that is written last, whatever parts lie there", () => {
+  const expectation: CheckpointExpectation = { backend: "megatron", folders: ["actor", "critic"], contents: CONTENTS };
+  const names = ["actor", "critic"].flatMap((role) => ["model", "optimizer", "extra", "ckpt_contents.json"].map((name) => `${role}/${name}`));
+  expect(examineCheckpoint(new Set(names), expectation)).toEqual({ worldSize: null, missing: [] });
+  expect(examineCheckpoint(new Set(names.filter((name) => name !== "critic/ckpt_contents.json")), expectation).missing).toEqual(["critic/ckpt_contents.json"]);
+  expect(examineCheckpoint(new Set(["actor/model"]), expectation).missing).toContain("actor/ckpt_contents.json");
+});
+
+test("Automodel's is complete with weights put together and the optimizer's list, which is written last", () => {
+  const expectation: CheckpointExpectation = { backend: "automodel", folders: [""], contents: CONTENTS };
+  const names = ["model", "optim", "data_0.pt", "model/consolidated/config.json", "model/consolidated/model-00001-of-00001.safetensors", "optim/.metadata"];
+  expect(examineCheckpoint(new Set(names), expectation)).toEqual({ worldSize: null, missing: [] });
+  for (const name of names.slice(3)) expect(examineCheckpoint(new Set(names.filter((one) => one !== name)), expectation).missing).toHaveLength(1);
+});
+
+test("VeOmni's has the names of FSDP's", () => {
+  expect(examineCheckpoint(new Set(fsdpShape(2, [""]).files), { backend: "veomni", folders: [""], contents: CONTENTS })).toEqual({ worldSize: 2, missing: [] });
+});
+
 test("what a run saves follows from its configuration: critic, contents, and whether the last step is saved at all", () => {
   const facts = (params: Record<string, unknown>) => savingFacts(trainParams(params), release(), launchContext());
   expect(facts({ algorithm: "sft", saveEvery: "never" })).toMatchObject({ folders: [""], savesLast: true });

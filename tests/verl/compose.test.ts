@@ -1,8 +1,9 @@
 // Every launch we can emit, composed by Hydra with verl's own configuration of each release. Needs the sources that `node scripts/verl-keys/sources.mjs` keeps.
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
-import type { OverrideValue } from "../../src/domain/training/train-params.js";
+import { trainParamsSchema, type OverrideValue } from "../../src/domain/training/train-params.js";
 import { packagePath } from "../../src/package-root.js";
+import { engineForm, releasesWith } from "../../src/verl/engines.js";
 import { overrideArgument } from "../../src/verl/hydra.js";
 import { RECIPES } from "../../src/verl/recipes.js";
 import { KNOWN_RELEASES } from "../../src/verl/releases.js";
@@ -18,8 +19,8 @@ interface Launch { readonly version: string; readonly config: string; readonly o
 
 function launchOf(version: string, params: Record<string, unknown>, expected: Readonly<Record<string, unknown>> = {}): Launch {
   const parsed = trainParams(params);
-  const [config, engine] = configOf(parsed).split("+");
-  const overrides = [...(engine === undefined ? [] : [`engine=${engine}`, `optim=${engine}`]), ...overridesOf(parsed, release(version), launchContext({ cpus: 16, checkpointDir: "/a folder/it's, 1=2" })).map(overrideArgument)];
+  const [config] = configOf(parsed).split("+");
+  const overrides = [...engineForm(parsed)!.words.filter((word) => !word.startsWith("--")), ...overridesOf(parsed, release(version), launchContext({ cpus: 16, checkpointDir: "/a folder/it's, 1=2" })).map(overrideArgument)];
   return { version, config: config!, overrides, expect: expected, what: `${version} ${JSON.stringify(params)}` };
 }
 
@@ -31,6 +32,8 @@ function refusals(launches: readonly Launch[]): string[] {
 }
 
 const ALGORITHMS = ["sft", "ppo", "grpo", "gspo", "dapo", "rloo", "remax", "reinforce_plus_plus"] as const;
+/** FSDP is what everything else here composes with; that every algorithm's keys fit every engine, tests/simulation/commands.test.ts says by the tables. */
+const OTHER_ENGINES = trainParamsSchema.shape.strategy.unwrap().options.filter((strategy) => !strategy.startsWith("fsdp"));
 const EVERYTHING = { sequenceParallel: 2, strategy: "fsdp2", precision: "fp32", gradientCheckpointing: true, warmupRatio: 0.1, weightDecay: 0.1, schedule: "cosine", seed: 3, steps: 5, keepCheckpoints: 3, offload: {} };
 
 test.skipIf(!there)("every algorithm composes on every release, plainly and with everything set", () => {
@@ -45,6 +48,18 @@ test.skipIf(!there)("micro batches, LoRA, Megatron and going on from a checkpoin
   const variants = [{ microBatchSize: 4 }, { lora: { rank: 8, targetModules: ["q_proj", "v_proj"] } }, { strategy: "megatron", offload: {}, schedule: "cosine" }];
   const launches = KNOWN_RELEASES.flatMap((version) => (["sft", "ppo", "grpo"] as const).flatMap((algorithm) => variants.map((variant) => launchOf(version, { algorithm, ...variant }))));
   expect(refusals(launches)).toEqual([]);
+}, 240_000);
+
+test.skipIf(!there)("every engine composes on every release that has it, plainly and with its fields, and no other release has its groups", () => {
+  const having = OTHER_ENGINES.flatMap((strategy) => (["sft", "ppo", "grpo"] as const).flatMap((algorithm) => releasesWith({ strategy, algorithm }).map((version) => ({ strategy, algorithm, version }))));
+  const fields = (strategy: string, algorithm: string, version: string) => ({
+    schedule: "cosine", ...(strategy === "veomni" ? { sequenceParallel: 2 } : {}), ...(strategy === "veomni" && version === "0.7.0" ? {} : { offload: {} }), ...(algorithm === "sft" ? { microBatchSize: 2 } : { microBatchSize: 2, klLoss: 0.001 }),
+  });
+  const launches = having.flatMap(({ strategy, algorithm, version }) => [launchOf(version, { strategy, algorithm }), launchOf(version, { strategy, algorithm, ...fields(strategy, algorithm, version) })]);
+  expect(refusals(launches)).toEqual([]);
+  const lacking = OTHER_ENGINES.flatMap((strategy) => (["sft", "grpo"] as const).flatMap((algorithm) => (engineForm({ strategy, algorithm }) === null ? [] : KNOWN_RELEASES.filter((version) => !releasesWith({ strategy, algorithm }).includes(version)).map((version) => launchOf(version, { strategy, algorithm })))));
+  expect(refusals(lacking)).toHaveLength(lacking.length);
+  expect(having.length).toBeGreaterThan(20);
 }, 240_000);
 
 test.skipIf(!there)("every recipe composes on every release it claims", () => {

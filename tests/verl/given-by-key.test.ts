@@ -39,6 +39,21 @@ describe("which keys are known", () => {
     expect(codes({ ...grpo, overrides: { "reward_model.enable": "yes" } }, { version })).toEqual(["WRONG_OVERRIDE_TYPE"]);
   });
 
+  test("whatever MindSpeed's own programs take may be added to their settings", () => {
+    const at = "actor_rollout_ref.actor.mindspeed.mcore_kwargs";
+    const params = { ...grpo, strategy: "mindspeed", overrides: { [`${at}.recompute_method`]: "uniform", [`${at}.spec`]: ["module", "layer_spec"] } };
+    expect(codes(params, { version: "0.9.0" })).toEqual([]);
+    expect(overridesOf(trainParams(params), release("0.9.0"), launchContext()).filter(({ key }) => key.startsWith(at)).map(({ mode }) => mode)).toEqual(["force", "set"]);
+  });
+
+  test("asking for workers that are engines is harmless where all of them are, and asking for the older ones is refused", () => {
+    const params = (value: string) => ({ ...grpo, strategy: "veomni", overrides: { "trainer.use_legacy_worker_impl": value } });
+    expect(problems(params("disable"), { version: "0.8.0" })).toMatchObject([{ severity: "WARNING", code: "REMOVED_OVERRIDE" }]);
+    expect(codes(params("enable"), { version: "0.8.0" })).toEqual(["UNKNOWN_OVERRIDE"]);
+    expect(sent({ ...grpo, strategy: "veomni" }, "0.7.1")).toMatchObject({ "trainer.use_legacy_worker_impl": "disable" });
+    expect(Object.keys(sent({ ...grpo, strategy: "veomni" }, "0.8.0"))).not.toContain("trainer.use_legacy_worker_impl");
+  });
+
   test("verl 0.9 ignores them, so they are refused", () => {
     expect(codes({ ...grpo, overrides: { "reward_model.reward_manager": "dapo" } }, { version: "0.9.0" })).toEqual(["RENAMED_OVERRIDE"]);
   });

@@ -4,7 +4,7 @@
 import { basename, dirname, join } from "node:path";
 import type { Trainer } from "../../domain/training/algorithms.js";
 import { stepOfTrlFolder, TRL_CHECKPOINT_FILES } from "../../verl/dpo.js";
-import { examineCheckpoint, readTracker, stepOfFolder, TRACKER_FILE, type CheckpointExpectation } from "../../verl/output/checkpoint-layout.js";
+import { examineCheckpoint, foldersThatTell, readTracker, stepOfFolder, TRACKER_FILE, type CheckpointExpectation } from "../../verl/output/checkpoint-layout.js";
 import type { FoundCheckpoint } from "../../verl/resume.js";
 import type { Place } from "../place/place.js";
 
@@ -50,7 +50,7 @@ function stepOf(trainer: Trainer, name: string): number | null {
 
 async function examine(place: CheckpointPlace, path: string, step: number, trainer: Trainer, expectation: CheckpointExpectation, committed: boolean): Promise<FoundCheckpoint> {
   if (trainer === "trl-dpo") return { step, path, worldSize: null, missing: await missingOfTrl(place, path) };
-  const { worldSize, missing } = examineCheckpoint(await namesBelow(place, path, expectation.folders), expectation);
+  const { worldSize, missing } = examineCheckpoint(await namesBelow(place, path, expectation), expectation);
   return { step, path, worldSize, missing: committed ? missing : [...missing, TRACKER_FILE] }; // F1
 }
 
@@ -72,9 +72,9 @@ export async function trlState(place: CheckpointPlace, path: string): Promise<{ 
 }
 
 /** Names in the step's folder and in those below it that matter. */
-async function namesBelow(place: CheckpointPlace, path: string, folders: readonly string[]): Promise<Set<string>> {
+async function namesBelow(place: CheckpointPlace, path: string, expectation: CheckpointExpectation): Promise<Set<string>> {
   const inside = async (folder: string) => (await namesIn(place, join(path, folder))).map((name) => (folder === "" ? name : `${folder}/${name}`));
-  return new Set((await Promise.all(folders.flatMap((folder) => [inside(folder), inside(folder === "" ? "dist_ckpt" : `${folder}/dist_ckpt`)]))).flat());
+  return new Set((await Promise.all(expectation.folders.flatMap((folder) => foldersThatTell(expectation).map((below) => inside([folder, below].filter((part) => part !== "").join("/")))))).flat());
 }
 
 async function namesIn(place: CheckpointPlace, folder: string): Promise<string[]> {

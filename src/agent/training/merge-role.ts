@@ -14,7 +14,7 @@ import type { HeldAttempt } from "../journal/records.js";
 import { readLogTail } from "../telemetry/log-tailer.js";
 import { isSimulated } from "../place/simulated-folder.js";
 import { mergeInterpreter } from "./interpreter.js";
-import { exportCommand, keepModel } from "./model-export.js";
+import { exportCommand, keepModel, needsBase } from "./model-export.js";
 import { readNote, type RunNote } from "./run-note.js";
 
 /** Throws NeverStarted. */
@@ -44,8 +44,9 @@ export function mergeRole(host: AttemptHost, held: HeldAttempt, resumed: boolean
           throw new NeverStarted(failed("INVALID_INPUT", `params.simulate: ${checkpoint} was trained in earnest; a stand-in can only merge what a stand-in left.`, "Take simulate out of the stage."));
         }
         const python = simulated ? (training?.python ?? simulatedPython(releaseFor(DEFAULT_VERL)!.release.release)) : await mergeInterpreter(place, params.python ?? host.python, trainer, environmentWith({}), say);
-        const { backend, lora } = params;
-        return { run: running(await exportCommand({ python, checkpoint, backend, lora, trainer, loraAlpha: training?.loraAlpha ?? null, base: trainer === "trl" ? training!.model : null, simulated }, model, { place, signal, say })), phase: 0 };
+        const { lora } = params;
+        const backend = training?.expectation.backend ?? params.backend;
+        return { run: running(await exportCommand({ python, checkpoint, backend, lora, trainer, loraAlpha: training?.loraAlpha ?? null, base: training !== null && needsBase(training) ? training.model : null, simulated }, model, { place, signal, say })), phase: 0 };
       }
       if (status !== 0) {
         const logTail = readLogTail(directory.logFile, redactor);

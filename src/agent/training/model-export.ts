@@ -2,9 +2,10 @@
 
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
-import { modelFolder } from "../../verl/output/checkpoint-layout.js";
+import { modelFolder, type CheckpointBackend } from "../../verl/output/checkpoint-layout.js";
 import type { AttemptDirectory } from "../attempt/attempt-directory.js";
 import type { Place } from "../place/place.js";
+import type { RunNote } from "./run-note.js";
 import { pythonProgram, withOurPrograms } from "./python-programs.js";
 
 export interface ModelExport {
@@ -13,20 +14,25 @@ export interface ModelExport {
   /** Whose checkpoint it is. */
   readonly trainer: "verl" | "trl";
   readonly checkpoint: string;
-  readonly backend: "fsdp" | "megatron";
+  readonly backend: CheckpointBackend;
   readonly lora: "fold" | "keep";
   /** As far as the stage knows; else what lies beside the checkpoint tells. */
   readonly loraAlpha: number | null;
-  /** TRL's adapters are folded into this model. */
+  /** TRL's adapters are folded into this model; Automodel's checkpoints lack a tokenizer, and get its. */
   readonly base: string | null;
   /** A stand-in knows verl's merger alone. */
   readonly simulated: boolean;
 }
 
+/** Whether the export needs the model that the training began from. */
+export function needsBase({ trainer, expectation }: Pick<RunNote, "trainer" | "expectation">): boolean {
+  return trainer === "trl-dpo" || expectation.backend === "automodel";
+}
+
 /** Rejects with the signal's reason. */
 export async function exportCommand(options: ModelExport, target: string, where: { readonly place: Place; readonly signal: AbortSignal; say(text: string): void }): Promise<readonly string[]> {
   const source = await sourceOf(options, where.place);
-  if (options.simulated) return [...options.python, "-m", "verl.model_merger", "merge", "--backend", options.backend, "--local_dir", source, "--target_dir", target];
+  if (options.simulated) return [...options.python, "-m", "verl.model_merger", "merge", "--backend", options.backend === "veomni" ? "fsdp" : options.backend, "--local_dir", source, "--target_dir", target];
   return withOurPrograms(where.place, [
     ...options.python, pythonProgram("export_model"), "--trainer", options.trainer, "--source", source, "--target", target, "--backend", options.backend, "--lora", options.lora,
     ...(options.loraAlpha === null ? [] : ["--lora-alpha", String(options.loraAlpha)]), ...(options.base === null ? [] : ["--base", options.base]),

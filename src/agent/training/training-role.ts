@@ -10,7 +10,7 @@ import { classifyExit } from "../attempt/exit-causes.js";
 import { failed, NOTHING_TO_FOLLOW, phasesInPlace, type ProgramPlan, type ProgramRole, type RoleContext, type RoleStep } from "../attempt/program-role.js";
 import { refuseNul, stageEnvironment, unusableParams } from "../attempt/stage-environment.js";
 import type { HeldAttempt } from "../journal/records.js";
-import { exportCommand, keepModel } from "./model-export.js";
+import { exportCommand, keepModel, needsBase } from "./model-export.js";
 import { judgeEnd } from "./run-evidence.js";
 import { createRunFollower } from "./run-follower.js";
 import { readNote, readTrained, sharedNotes, writeTrained, type RunNote, type TrainedNote } from "./run-note.js";
@@ -32,7 +32,7 @@ export function trainingRole(host: AttemptHost, held: HeldAttempt, resumed: bool
   const isHere = host.place === host.home;
   const exportPlan = async (note: RunNote, checkpoint: string, context: RoleContext): Promise<ProgramPlan> => ({
     argv: await exportCommand({
-      python: note.python, checkpoint, trainer: note.trainer === "trl-dpo" ? "trl" : "verl", backend: note.expectation.backend, lora: "fold", loraAlpha: note.loraAlpha, base: note.trainer === "trl-dpo" ? note.model : null, simulated: note.simulated,
+      python: note.python, checkpoint, trainer: note.trainer === "trl-dpo" ? "trl" : "verl", backend: note.expectation.backend, lora: "fold", loraAlpha: note.loraAlpha, base: needsBase(note) ? note.model : null, simulated: note.simulated,
     }, note.modelDir, context),
     workingDirectory: null, environment: environment.variables, stopSignal: null,
   });

@@ -60,7 +60,7 @@ export const trainParamsSchema = z.strictObject({
   rollout: z.strictObject({
     engine: z.enum(ROLLOUT_ENGINES).default(ROLLOUT_ENGINES[0]), tensorParallel: whole.max(64).default(1).describe("GPUs per engine."), memoryShare: z.number().gt(0).lt(1).optional().describe("Of each GPU's memory, for weights and KV cache. Default 0.5."),
   }).optional().describe("RL: the engine that draws answers."),
-  strategy: z.enum(["fsdp", "fsdp2", "megatron"]).optional().describe("How the model is spread. Default fsdp."),
+  strategy: z.enum(["fsdp", "fsdp2", "megatron", "veomni", "mindspeed", "automodel"]).optional().describe("Engine that spreads and trains the model, where the release has it. Default fsdp. mindspeed is for RL (on Ascend NPUs), automodel for sft."),
   sequenceParallel: whole.max(64).optional().describe("GPUs that share one sequence (Ulysses). Default 1."),
   offload: z.strictObject({ parameters: z.boolean().default(false), optimizer: z.boolean().default(false), reference: z.boolean().default(true) }).optional().describe("To the host's memory."),
   gradientCheckpointing: z.boolean().optional().describe("Default true."),

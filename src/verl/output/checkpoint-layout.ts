@@ -45,9 +45,12 @@ export function worldSizeOf(fileNames: readonly string[]): number | null {
   return sizes.size === 1 ? Number([...sizes][0]) : null;
 }
 
+/** How the files of a checkpoint are cut. VeOmni's are FSDP's by their names, but for the merger (export_model.py); MindSpeed's are Megatron's. */
+export type CheckpointBackend = "fsdp" | "megatron" | "veomni" | "automodel";
+
 /** What a run saves in each step's folder. */
 export interface CheckpointExpectation {
-  readonly backend: "fsdp" | "megatron";
+  readonly backend: CheckpointBackend;
   /** See fsdpShape. */
   readonly folders: readonly string[];
   readonly contents: readonly string[];
@@ -56,12 +59,24 @@ export interface CheckpointExpectation {
 /** Judges a step's folder by the names in it, relative to it. `worldSize` is null where the names do not tell; `missing`: what it lacks to be complete. */
 export function examineCheckpoint(names: ReadonlySet<string>, { backend, folders, contents }: CheckpointExpectation): { readonly worldSize: number | null; readonly missing: readonly string[] } {
   const at = (folder: string, name: string) => (folder === "" ? name : `${folder}/${name}`);
-  if (backend === "megatron") return { worldSize: null, missing: folders.flatMap((folder) => MEGATRON_FILES.map((name) => at(folder, name))).filter((name) => !names.has(name)) };
+  const lacking = (folder: string, needed: readonly string[]) => needed.map((name) => at(folder, name)).filter((name) => !names.has(name));
+  if (backend === "megatron") return { worldSize: null, missing: folders.flatMap((folder) => lacking(folder, MEGATRON_PARTS.some((part) => names.has(at(folder, part))) ? [MEGATRON_MANIFEST] : MEGATRON_FILES)) };
+  if (backend === "automodel") return { worldSize: null, missing: folders.flatMap((folder) => [...lacking(folder, AUTOMODEL_FILES), ...([...names].some((name) => name.startsWith(at(folder, "model/consolidated/")) && name.endsWith(".safetensors")) ? [] : [at(folder, "model/consolidated/*.safetensors")])]) };
   const own = (folder: string) => [...names].filter((name) => (folder === "" ? !name.includes("/") : name.startsWith(`${folder}/`))).map((name) => name.slice(folder === "" ? 0 : folder.length + 1));
   const worldSize = worldSizeOf(own(folders[0] ?? ""));
   if (worldSize === null) return { worldSize, missing: [at(folders[0] ?? "", "model_world_size_*_rank_*.pt")] };
   return { worldSize, missing: fsdpShape(worldSize, folders, contents).files.filter((name) => !names.has(name)) };
 }
 
-/** Written last of a distributed checkpoint of Megatron. */
+/** Written last of a distributed checkpoint of Megatron, up to verl 0.8. */
 const MEGATRON_FILES = ["dist_ckpt/common.pt", "dist_ckpt/metadata.json"] as const;
+/** From 0.9 on the model, the optimizer and the rest lie apart, and a list of them is written when all are there, by rename. */
+const MEGATRON_PARTS = ["model", "optimizer", "extra"] as const;
+const MEGATRON_MANIFEST = "ckpt_contents.json";
+/** PyTorch writes `.metadata` of a distributed checkpoint last. */
+const AUTOMODEL_FILES = ["model/consolidated/config.json", "optim/.metadata"] as const;
+
+/** Folders within each of the expectation's whose names matter, "" among them. */
+export function foldersThatTell({ backend }: Pick<CheckpointExpectation, "backend">): readonly string[] {
+  return { fsdp: [""], veomni: [""], megatron: ["", "dist_ckpt"], automodel: ["", "model/consolidated", "optim"] }[backend];
+}

@@ -1,6 +1,6 @@
 """A checkpoint of a training run as one Hugging Face folder that transformers loads.
 
-verl's checkpoints go through verl's own merger, which leaves a low-rank adapter beside the base weights, in some releases with an alpha of 0. Here the adapter is
+verl's checkpoints go through verl's own merger, unless an engine has put the weights together itself (Megatron by its bridge, Automodel): those are taken as they are. The merger leaves a low-rank adapter beside the base weights, in some releases with an alpha of 0. Here the adapter is
 folded in with PEFT, its alpha taken from where it is known. The folder appears whole: it is made beside its place and renamed.
 
 A refusal is one line "export refused: ..." on standard error and exit code 1.
@@ -28,8 +28,32 @@ def read_json(path: str):
         return None
 
 
+# verl's merger knows the meshes of its own FSDP by name and refuses others. VeOmni's are the same under other names, as long as no experts are spread over GPUs.
+MERGE_VEOMNI = """
+import sys
+from torch.distributed.tensor import DTensor
+from verl.model_merger.__main__ import main
+from verl.model_merger.fsdp_model_merger import FSDPModelMerger
+
+NAMES = {("dp_shard",): ("fsdp",), ("dp_shard_sp",): ("fsdp",), ("dp_replicate", "dp_shard"): ("ddp", "fsdp"), ("dp_replicate", "dp_shard_sp"): ("ddp", "fsdp")}
+examine = FSDPModelMerger._extract_device_mesh_info
+
+def examine_veomni(self, state_dict, world_size):
+    meshes = {value.device_mesh.mesh_dim_names for value in state_dict.values() if isinstance(value, DTensor)}
+    if len(meshes) > 1 or any("ep" in (name or "") for names in meshes for name in names or ()):
+        print("export refused: VeOmni spread this model's experts over GPUs, and verl's merger cannot put those together; VeOmni's own tools can", file=sys.stderr, flush=True)
+        sys.exit(1)
+    mesh, names = examine(self, state_dict, world_size)
+    return mesh, NAMES.get(tuple(names), names)
+
+FSDPModelMerger._extract_device_mesh_info = examine_veomni
+main()
+"""
+
+
 def merge_with_verl(source: str, target: str, backend: str) -> None:
-    command = [sys.executable, "-m", "verl.model_merger", "merge", "--backend", backend, "--local_dir", source, "--target_dir", target]
+    words = ["merge", "--backend", "fsdp" if backend == "veomni" else backend, "--local_dir", source, "--target_dir", target]
+    command = [sys.executable, *(["-c", MERGE_VEOMNI] if backend == "veomni" else ["-m", "verl.model_merger"]), *words]
     environment = dict(os.environ)
     if backend == "megatron":
         if (read_json(os.path.join(source, "huggingface", "config.json")) or {}).get("tie_word_embeddings"):
@@ -128,7 +152,58 @@ def check(folder: str) -> None:
         refuse(f"the model lacks {len(missing)} of its weights, {missing[0]} among them")
 
 
+def has_weights(folder: str) -> bool:
+    return os.path.isdir(folder) and any(name.endswith((".safetensors", ".bin")) for name in os.listdir(folder))
+
+
+def take_whole(source: str, aside: str) -> None:
+    """Weights that an engine has put together itself. No second copy on the disk where that can be; deleting one leaves the other."""
+    os.makedirs(aside)
+    for name in sorted(os.listdir(source)):
+        path = os.path.join(source, name)
+        if not os.path.isfile(path):
+            continue
+        try:
+            os.link(path, os.path.join(aside, name))
+        except OSError:
+            shutil.copyfile(path, os.path.join(aside, name))
+    print(f"took the model that lies whole in {source}", flush=True)
+
+
+def put_together(source: str, backend: str) -> "str | None":
+    """The folder where an engine left the model whole; None: the merger has to do it. Refuses what neither can."""
+    if backend == "automodel":
+        folder = os.path.join(source, "model", "consolidated")
+        if not has_weights(folder):
+            refuse(f"{folder} has no weights: Automodel puts them together there, and verl's merger does not know its shards")
+        return folder
+    for folder in (os.path.join(source, "model", "huggingface"), os.path.join(source, "huggingface")):
+        if os.path.isdir(os.path.join(folder, "adapter")) or os.path.isdir(os.path.join(source, "adapter_checkpoint")):
+            refuse(f"{source} has a low-rank adapter of Megatron's, which cannot be folded in here; Megatron-Bridge's own tools can")
+        if has_weights(folder):
+            return folder
+    return None
+
+
+def add_tokenizer(base: "str | None", aside: str) -> None:
+    """Automodel leaves none beside its weights."""
+    if os.path.exists(os.path.join(aside, "tokenizer_config.json")):
+        return
+    if base is None:
+        print("the checkpoint has no tokenizer, and the model that it began from is not known here: take that one's", flush=True)
+        return
+    from transformers import AutoTokenizer
+
+    AutoTokenizer.from_pretrained(base).save_pretrained(aside)
+
+
 def export_verl(arguments, aside: str) -> None:
+    if arguments.backend in ("megatron", "automodel"):
+        whole = put_together(arguments.source, arguments.backend)
+        if whole is not None:
+            take_whole(whole, aside)
+            add_tokenizer(arguments.base, aside)
+            return
     merged, view = f"{aside}.merged", f"{aside}.view"
     for folder in (merged, view):
         shutil.rmtree(folder, ignore_errors=True)
@@ -175,7 +250,7 @@ def main() -> None:
     parser.add_argument("--trainer", choices=["verl", "trl"], required=True)
     parser.add_argument("--source", required=True)
     parser.add_argument("--target", required=True)
-    parser.add_argument("--backend", choices=["fsdp", "megatron"], default="fsdp")
+    parser.add_argument("--backend", choices=["fsdp", "megatron", "veomni", "automodel"], default="fsdp")
     parser.add_argument("--lora", choices=["fold", "keep"], default="fold")
     parser.add_argument("--lora-alpha", type=float, default=None)
     parser.add_argument("--base", default=None)
