@@ -2,6 +2,7 @@
 //   W1. State, findings and what follows from them are stored with the reports that they come from, or not at all. Repetition finds nothing new.
 //   W2. Every action goes through decide, which looks at the pipeline again: an attempt that is over, or being stopped already, is left alone, and that is said.
 //   W3. Health never fails the batch that carries it: what cannot be read as a train stage is passed over.
+//   W4. A rollback goes to what the run has saved by its params, where its report has yet to come: the agent looks at the disk when the run has ended.
 
 import type pg from "pg";
 import { checkpointBefore, insertAnomalies, knownAnomalies, readHealth, saveHealth, type JudgedAnomaly, type StoredHealth } from "../db/anomalies.js";
@@ -18,6 +19,7 @@ import { detect } from "../domain/training/health/detect.js";
 import type { HealthState } from "../domain/training/health/health-state.js";
 import { detectInLog } from "../domain/training/health/log-lines.js";
 import { trainParamsSchema, type TrainParams } from "../domain/training/train-params.js";
+import { lastSavedBefore } from "../verl/run-length.js";
 
 /** What is used of an open batch. */
 export interface HealthTransaction {
@@ -96,6 +98,10 @@ function gather(run: Run, report: TelemetryItem["report"]): void {
   }
 }
 
+function newest(one: number | null, other: number | null): number | null {
+  return one === null ? other : Math.max(one, other ?? one);
+}
+
 /** W3. */
 function paramsOf(state: PipelineState | undefined, stage: string): TrainParams | null {
   if (state === undefined) return null;
@@ -124,7 +130,8 @@ async function act(transaction: HealthTransaction, run: Run, anomaly: Anomaly): 
   let rollbackTo: number | null = null;
   if (decision.action === "ROLLED_BACK" || decision.would === "ROLLED_BACK") {
     const before = (anomaly.step ?? 0) - (anomaly.kind === "NON_FINITE" ? 0 : DIVERGENCE_MARGIN);
-    rollbackTo = await checkpointBefore(transaction.client, run.stageId, before, rollbacks, run.checkpoints);
+    const known = await checkpointBefore(transaction.client, run.stageId, before, rollbacks, run.checkpoints);
+    rollbackTo = newest(known, lastSavedBefore(run.params, before)); // W4
     decision = decideAction(anomaly, run.params.health, { budgetUsed: rollbacks.length, checkpointStep: rollbackTo });
   }
   if (decision.action === "NOTIFIED") return decision;

@@ -35,3 +35,12 @@ export function checkpointsOf(params: TrainParams, steps: number | null): number
   const saved = every === "epoch" ? (params.epochs ?? 1) : steps === null ? 1 : Math.ceil(steps / every);
   return params.keepCheckpoints === undefined ? Math.max(1, saved) : Math.min(Math.max(1, saved), params.keepCheckpoints + 1); // the oldest goes once the new one is there
 }
+
+/** Newest step before `before` at which the run saves by its params; null: none, or it counts in epochs. A trainer logs a step after it has saved those before it, so that this checkpoint is there once `before` is logged. */
+export function lastSavedBefore(params: TrainParams, before: number): number | null {
+  const rl = ALGORITHM_FACTS[params.algorithm].trainer === "verl-rl";
+  const given = params.overrides["trainer.save_freq"] ?? params.saveEvery ?? (rl ? RL_DEFAULTS.saveEvery : "epoch");
+  if (typeof given !== "number" || given < 1) return null;
+  const step = Math.floor((before - 1) / given) * given;
+  return step < 1 ? null : step;
+}

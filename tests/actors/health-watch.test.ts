@@ -150,6 +150,19 @@ describe("the policy", () => {
     expect(await found(none)).toMatchObject([{ action: "STOPPED", reason: expect.stringContaining("no complete checkpoint before it") }]);
   });
 
+  test("rollback goes to the checkpoint that the run has saved by then, though its report has yet to come", async () => {
+    const none = await running("unreported", { saveEvery: 2, health: { onNonFinite: "rollback" } });
+    await agent.report(metrics(none.assignment, [at("train/loss", 5, NaN)]));
+    expect((await attempt(none.pipelineId, 2)).rollbacks).toEqual([{ fence: 1, step: 4 }]);
+    const older = await running("older", { saveEvery: 2, health: { onNonFinite: "rollback" } });
+    await agent.report(checkpoint(older.assignment, 2), metrics(older.assignment, [at("train/loss", 6, NaN)]));
+    expect((await attempt(older.pipelineId, 2)).rollbacks).toEqual([{ fence: 1, step: 4 }]);
+    const early = await running("early", { saveEvery: 2, health: { onNonFinite: "rollback" } });
+    await agent.report(metrics(early.assignment, [at("train/loss", 2, NaN)]));
+    await world.ended(early.pipelineId, "FAILED");
+    expect(await found(early)).toMatchObject([{ action: "STOPPED", reason: expect.stringContaining("no complete checkpoint before it") }]);
+  });
+
   test("a divergence acts by its own field, and goes back further than its first sign", async () => {
     const run = await running("diverges", { ...GRPO, health: { onDivergence: "rollback" } });
     await agent.report(...[5, 15, 25].map((step) => checkpoint(run.assignment, step)), metrics(run.assignment, Array.from({ length: 40 }, (_, index) => at("actor/ppo_kl", index + 1, index < 29 ? 0.001 : 4))));

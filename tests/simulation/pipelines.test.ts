@@ -125,6 +125,14 @@ describe("runs that do not", { timeout: 120_000 }, () => {
     expect(stepsOf(await world.points(id, "train/loss"))).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
+  test("a rollback finds the checkpoint before the trouble though the steps take no time at all", async () => {
+    const world = await withAgent();
+    const id = await world.submit([simulated(sft({ health: { onNonFinite: "rollback" } }), { stepMs: 0, incidents: [{ step: 5, kind: "nan" }, { step: 6, kind: "hang" }] }, { retry: { maxAttempts: 1 } })]);
+    const stage = await world.ended(id);
+    expect(stage).toMatchObject({ status: "COMPLETED", attempts: [{ number: 1 }, { number: 2, status: "COMPLETED" }] });
+    expect(await world.log(id)).toContain("goes on from the checkpoint of step 4 of attempt 1");
+  });
+
   test("a checkpoint of another number of ranks is refused before anything starts", async () => {
     const world = await withAgent();
     const first = await world.ended(await world.submit([simulated(sft())]));
