@@ -351,11 +351,10 @@ export function createSshPlace(options: SshPlaceOptions): SshPlace {
     there, here,
     push,
     async removeUnused(keepDays, held) {
-      if (keepDays === 0) return 0;
-      await reach();
+      if (keepDays > 0) await reach();
       const holding = held();
       for (const user of uses.keys()) if (!holding.includes(user)) uses.delete(user);
-      return (await files.sweep(keepDays, holding)).length;
+      return keepDays === 0 ? 0 : (await files.sweep(keepDays, holding)).length;
     },
     async stat(paths) {
       await reach();
