@@ -107,6 +107,9 @@ def state(request):
 # -- questions --
 
 questions = {}
+given_up = set()
+questions_lock = threading.Lock()  # a program that has begun is in the table before anybody looks for it there
+
 
 def end_question(child):
     try:
@@ -116,9 +119,10 @@ def end_question(child):
 
 
 def leave():
-    for child in list(questions.values()):
-        end_question(child)  # A3
-    os._exit(0)
+    with questions_lock:
+        for child in questions.values():
+            end_question(child)  # A3
+        os._exit(0)
 
 
 def ask(request):
@@ -132,10 +136,13 @@ def ask(request):
             return {"kind": "absent", "why": str(error)}
         program, words = argv[0], prefix  # it may exist where the prefix leads to
     try:
-        child = subprocess.Popen(words + [program] + argv[1:], cwd="/", env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        with questions_lock:
+            if request["key"] in given_up:
+                return {"kind": "silent", "why": "the question was given up"}
+            child = subprocess.Popen(words + [program] + argv[1:], cwd="/", env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+            questions[request["key"]] = child
     except OSError as error:
         return {"kind": "absent" if error.errno == errno.ENOENT else "failed", "why": str(error)}
-    questions[request["key"]] = child
     try:
         out, err = child.communicate(request["input"].encode(), timeout=request["timeoutMs"] / 1000.0)
     except subprocess.TimeoutExpired:
@@ -143,15 +150,19 @@ def ask(request):
         child.communicate()
         return {"kind": "silent", "why": "it did not answer within %g s" % (request["timeoutMs"] / 1000.0)}
     finally:
-        questions.pop(request["key"], None)
+        with questions_lock:
+            questions.pop(request["key"], None)
     status = child.returncode if child.returncode >= 0 else 128 - child.returncode
     return {"kind": "answered", "program": program, "status": status, "stdout": out[:8388608].decode("utf-8", "replace"), "stderr": err[-262144:].decode("utf-8", "replace")}
 
 
 def unask(request):
-    child = questions.get(request["key"])
-    if child is not None:
-        end_question(child)
+    with questions_lock:
+        child = questions.get(request["key"])
+        if child is None:
+            given_up.add(request["key"])  # it has not begun yet, or has ended
+        else:
+            end_question(child)
     return {}
 
 

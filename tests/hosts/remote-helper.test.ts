@@ -24,6 +24,9 @@ test("the helper is a program of its own: it answers on a pipe, says what it doe
   expect(await next()).toMatchObject({ ready: 1, directory: folder, boot: readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim() });
   helper.stdin.write(`{"id":1,"op":"ping"}\n{"id":2,"op":"fly"}\n{"id":3,"op":"read","path":"${folder}/none","offset":0,"length":9}\n`);
   expect([await next(), await next(), await next()]).toMatchObject([{ id: 1, ok: {} }, { id: 2, error: { code: "INTERNAL" } }, { id: 3, error: { code: "FILE_NOT_FOUND" } }]);
+  // A question is asked aside: what gives it up may come first.
+  helper.stdin.write(`{"id":4,"op":"unask","key":7}\n${JSON.stringify({ id: 5, op: "ask", key: 7, environment: {}, inherit: ["PATH"], pathFirst: null, prefix: [], argv: ["sleep", "600"], input: "", timeoutMs: 600_000 })}\n`);
+  expect([await next(), await next()]).toMatchObject([{ id: 4, ok: {} }, { id: 5, ok: { kind: "silent" } }]);
   const gone = new Promise((done) => helper.once("exit", done));
   helper.stdin.end();
   expect(await gone).toBe(0);
@@ -56,6 +59,31 @@ describe.skipIf(!sshdIsHere)("the helper on a host", () => {
     await until(async () => (await helper.attempts.state(files(name))).status).not.toBeNull();
     return (await helper.attempts.state(files(name))).status;
   };
+
+  test("a question that nobody waits for any more is ended with all that it started: out of time, given up, or left with its helper", async () => {
+    const ask = (name: string, timeoutMs = 60_000) => helper.attempts.ask({ environment: {}, inherit: ["PATH"], pathFirst: null, prefix: [], argv: ["sh", "-c", `sleep 600 & echo $! > ${join(root, name)}; wait`], input: "", timeoutMs });
+    const asleep = async (name: string): Promise<number> => {
+      await until(() => existsSync(join(root, name)) && readFileSync(join(root, name), "utf8").endsWith("\n")).toBe(true);
+      return Number(readFileSync(join(root, name), "utf8"));
+    };
+    const late = ask("late", 4_000);
+    const first = await asleep("late");
+    expect(await late.answer).toMatchObject({ kind: "silent" });
+    await until(() => identifyProcess(first)).toBeNull();
+    const given = ask("given");
+    const second = await asleep("given");
+    given.giveUp();
+    await given.answer;
+    await until(() => identifyProcess(second)).toBeNull();
+    const never = ask("never"); // given up before it has begun, or as it does
+    never.giveUp();
+    expect(["silent", "answered"]).toContain((await never.answer).kind);
+    const left = ask("left");
+    left.answer.catch(() => undefined);
+    const third = await asleep("left");
+    helper.end();
+    await until(() => identifyProcess(third)).toBeNull();
+  }, 60_000);
 
   test("is installed once by its content, whole, and replaced when it was tampered with", async () => {
     const place = join(root, "helper", `${HELPER_HASH}.py`);
