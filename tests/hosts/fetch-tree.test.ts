@@ -113,6 +113,19 @@ describe.skipIf(!sshdIsHere)("a folder that is fetched from a host", () => {
     await expect(files.fetchTree(join(world.sshd.folder, "link"), join(world.here, "none"))).rejects.toMatchObject({ code: "SSH_FILE_MISSING", message: expect.stringContaining("it is a link") as string });
     writeFileSync(join(world.here, "file"), "");
     await expect(files.fetchTree(there, join(world.here, "file", "below"))).rejects.toMatchObject({ code: "SSH_LOCAL_FILE" });
+    writeFileSync(Buffer.concat([Buffer.from(join(there, "bad-")), Buffer.from([0xff])]), ""); // what the host calls it would lead elsewhere, or nowhere, here
+    await expect(files.fetchTree(there, join(world.here, "none"))).rejects.toMatchObject({ code: "SSH_TRANSFER_FAILED", message: expect.stringContaining("no name of UTF-8") as string });
     rmSync(there, { recursive: true });
+  });
+
+  test("of two fetches into one folder at once one fetches each file, and the other finds it there", async () => {
+    const world = await start();
+    const { there, bytes } = checkpoint(world, { "model.pt": 24 * MB });
+    const { files } = world.open();
+    const back = join(world.here, "back");
+    const both = await Promise.all([files.fetchTree(there, back), files.fetchTree(there, back)]);
+    expect(both.map((tree) => tree.files[0]!.fetchedBytes).sort((a, b) => a - b)).toEqual([0, 24 * MB]);
+    expect(readFileSync(join(back, "model.pt")).equals(bytes.get("model.pt")!)).toBe(true);
+    expect(filesBelow(back)).toEqual(["model.pt"]);
   });
 });

@@ -43,16 +43,19 @@ for step in (1, 2):
     const paths = peer.reports.flatMap((report) => (report.type === "checkpoint" ? [report.path] : []));
     expect(paths).toEqual([1, 2].map((step) => join(world.attemptThere(assignment), "output", `step-${step}`)));
     writeFileSync(join(sshd.folder, "canary"), "alive");
+    const deep = join(sshd.folder, "elsewhere-than/attempts/p/stage/1/output/canary"); // as deep below its folder as a checkpoint
+    mkdirSync(join(deep, ".."), { recursive: true });
+    writeFileSync(deep, "alive");
     const link = join(world.attemptThere(assignment), "output", "link");
     symlinkSync(sshd.folder, link);
-    const deletions = [paths[0]!, link, join(sshd.folder, "canary"), join(there, "attempts", assignment.pipelineId), join(world.attemptThere(assignment), "output", "gone")].map((path) => ({ checkpointId: newId("ckp"), path }));
+    const deletions = [paths[0]!, link, join(sshd.folder, "canary"), deep, join(there, "attempts", assignment.pipelineId), join(world.attemptThere(assignment), "output", "gone")].map((path) => ({ checkpointId: newId("ckp"), path }));
     const cleanup = commandAssignment([], { kind: "cleanup", stage: "tidy", pipelineId: assignment.pipelineId, deletions, params: { stages: ["work"] } });
     peer.order(assign(cleanup));
-    expect((await peer.report("ended", cleanup.attemptId, PATIENCE_MS)).outcome).toEqual({ kind: "COMPLETED", outputs: { deleted: 2, freedBytes: 8, failed: 3 } });
+    expect((await peer.report("ended", cleanup.attemptId, PATIENCE_MS)).outcome).toEqual({ kind: "COMPLETED", outputs: { deleted: 2, freedBytes: 8, failed: 4 } });
     peer.order({ type: "delete-checkpoint", checkpointId: newId("ckp"), attemptId: assignment.attemptId, fence: 1, path: paths[1]! });
     await peer.until(() => !existsSync(paths[1]!), "the order to be carried out", PATIENCE_MS);
     expect(paths.some(existsSync)).toBe(false);
-    expect(existsSync(join(sshd.folder, "canary"))).toBe(true);
+    for (const canary of [join(sshd.folder, "canary"), deep]) expect(existsSync(canary)).toBe(true);
     expect(readdirSync(join(world.attemptThere(assignment), "output"))).toEqual(["link"]);
   }, 120_000);
 
