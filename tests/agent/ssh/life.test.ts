@@ -2,9 +2,10 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { identifyProcess } from "../../../src/process-identity.js";
 import { assign, commandAssignment, stop } from "../../support/control-plane-peer.js";
+import { startCutLine } from "../../support/cut-line.js";
 import { ageJournal } from "../../support/agents.js";
 import { sshdForTest, startSshAgentWorld } from "../../support/ssh-agents.js";
 import { sshdIsHere } from "../../support/sshd.js";
@@ -29,9 +30,28 @@ const steps = (lines: number) => Array.from({ length: lines }, (_, i) => i + 1);
 
 describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
   test("cut at random again and again, through whole runs: no point, no byte of the log is lost or told twice, and nothing is started twice", async () => {
-    const { peer, sshd, place, attemptThere } = await startSshAgentWorld();
+    const sshd = await sshdForTest();
+    const line = await startCutLine(sshd.port);
+    onTestFinished(() => line.stop());
+    const { peer, place, attemptThere } = await startSshAgentWorld({ sshd, access: (own) => own.access({ port: line.port }) });
     const CUTS = 50, RUNS = 5;
     let cuts = 0;
+    const kinds = { session: 0, reset: 0, silent: 0 };
+    /** The host ends the sessions; the way there is closed; or it loses what it carries for a while, and is closed then. */
+    const cut = async (kind: keyof typeof kinds): Promise<void> => {
+      if (sshd.sessions() === 0) return;
+      cuts++;
+      kinds[kind]++;
+      if (kind === "session") sshd.cutSessions();
+      if (kind === "reset") line.cut();
+      if (kind !== "silent") return;
+      const given = line.silence();
+      if (kinds.silent > 1) {
+        await delay(Math.random() * 500); // chance: how much is lost
+        line.cut();
+      }
+      await given; // the first one is noticed by keepalives alone
+    };
     for (let run = 1; cuts < CUTS; run++) { // one more where a run ended before the last cut that was meant for it
       const due = Math.min(CUTS, (CUTS * run) / RUNS);
       const assignment = counting();
@@ -41,7 +61,7 @@ describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
       while (!isOver()) {
         await Promise.race([place().link.helper(), delay(2_000)]); // cut while it connects it would only wait longer and longer
         await delay(Math.random() * 300); // chance: the moment of the cut
-        if (cuts < due && sshd.cutSessions() > 0) cuts++;
+        if (cuts < due) await cut(cuts === 0 ? "silent" : (["session", "reset", "silent"] as const)[Math.floor(Math.random() * 3)]!);
         if (cuts >= due - 2 && existsSync(join(at, "work"))) writeFileSync(join(at, "work", "enough"), ""); // the last cuts fall on its end
       }
       const { outcome } = await peer.report("ended", assignment.attemptId);
@@ -51,6 +71,7 @@ describe.skipIf(!sshdIsHere)("an agent for an SSH host", () => {
       expect(peer.pointsOf(assignment.attemptId).map(([, step]) => step)).toEqual(steps(lines));
       expect(readFileSync(join(at, "work", "runs"), "utf8").trim().split("\n")).toHaveLength(1);
     }
+    for (const count of Object.values(kinds)) expect(count).toBeGreaterThan(0);
   }, 400_000);
 
   test("a restart of the agent takes the program over and goes on at the byte; what ended meanwhile is known", async () => {
