@@ -2,6 +2,7 @@
 
 import { ALGORITHM_FACTS } from "../domain/training/algorithms.js";
 import { devicesOf, engineForm, engineOf, isFsdp, releasesWith, trains } from "./engines.js";
+import type { CheckpointBackend } from "./output/checkpoint-layout.js";
 import { NONE, refuse, warn, type Finding, type PreflightInput, type Rule } from "./preflight-rule.js";
 import { keyTable } from "./releases.js";
 
@@ -17,6 +18,8 @@ export function engineProblem({ params, release }: Pick<PreflightInput, "params"
   return { field: "strategy", code: "ENGINE_UNAVAILABLE", message: `verl ${release.release} has no engine ${params.strategy ?? "fsdp"} ${kind}; ${where}.`, hint: having.length === 0 ? "Choose another strategy." : `Set verl to one of them, or choose another strategy.` };
 }
 
+/** What verl's dataclasses assert for lr_scheduler_type; the others hand the text on. */
+const SCHEDULES: Readonly<Partial<Record<CheckpointBackend, readonly string[]>>> = { fsdp: ["constant", "cosine"], automodel: ["constant", "cosine", "linear", "inverse-square-root"] };
 const FSDP_ONLY = "Leave it out, or use strategy: fsdp.";
 
 export const ENGINE_RULES: readonly Rule[] = [
@@ -25,6 +28,11 @@ export const ENGINE_RULES: readonly Rule[] = [
   ({ params }) => (params.precision === undefined || isFsdp(params) ? NONE : refuse("precision", "UNSUPPORTED_FIELD", `The precision of the engine ${engineOf(params).name} is not set by this field.`, "Use its own keys in overrides.")),
   ({ params }) => (params.lora === undefined || isFsdp(params) ? NONE
     : refuse("lora", "UNSUPPORTED_FIELD", `The engine ${engineOf(params).name} does not read these settings of an adapter: it would train all weights.`, params.strategy === "megatron" ? "Use Megatron's own keys (…model.lora.rank and others) in overrides, with export: none." : FSDP_ONLY)),
+  ({ params, config }) => ["optim", "actor_rollout_ref.actor.optim", ...(config.flag("critic.enable") || config.text("algorithm.adv_estimator") === "gae" ? ["critic.optim"] : [])].flatMap((group) => { // 16
+    const taken = SCHEDULES[engineOf(params).checkpoint];
+    const given = config.text(`${group}.lr_scheduler_type`);
+    return taken === undefined || given === null || taken.includes(given) ? NONE : refuse(`overrides.${group}.lr_scheduler_type`, "UNKNOWN_CHOICE", `The engine ${engineOf(params).name} has no learning rate schedule "${given}".`, `It has ${taken.join(", ")}.`);
+  }),
   ({ params, release }) => {
     const form = engineForm(params);
     const key = params.algorithm === "sft" ? "engine.param_offload" : `actor_rollout_ref.actor.${engineOf(params).group}.param_offload`;

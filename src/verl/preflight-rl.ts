@@ -89,6 +89,18 @@ export const RL_RULES: readonly Rule[] = [
     if (perGpu < 1) return refuse("miniBatchSize", "MINI_BELOW_GPUS", `${mini} prompts × ${n} answers are fewer rows than the ${groups} ${groups === facts.gpus ? "GPUs" : "groups of GPUs"} that share them.`, "Raise miniBatchSize or answers.");
     return dynamic || micro === null || perGpu % micro === 0 ? NONE : refuse("microBatchSize", "INDIVISIBLE_BATCH", `${perGpu} rows per GPU and update cannot be cut into micro batches of ${micro}.`, `Choose a divisor of ${perGpu}.`);
   },
+  (facts) => { // 3, of the critic, where its sizes are not the actor's
+    const { config, params, gpus } = facts;
+    const { critic, n } = rl(facts);
+    if (!critic || !isFsdp(params)) return NONE;
+    const [mini, micro] = [config.number("critic.ppo_mini_batch_size"), config.number("critic.ppo_micro_batch_size_per_gpu")];
+    if (mini === null || (mini === rl(facts).mini && micro === rl(facts).micro)) return NONE;
+    const groups = Math.max(1, Math.floor(gpus / (config.number("critic.ulysses_sequence_parallel_size") ?? 1)));
+    const perGpu = Math.floor((mini * n) / groups);
+    if (perGpu < 1) return refuse("overrides.critic.ppo_mini_batch_size", "MINI_BELOW_GPUS", `The critic's mini batch of ${mini} × ${n} rows is smaller than the ${groups} GPUs that share it.`, "Raise it.");
+    return config.flag("critic.use_dynamic_bsz") || micro === null || perGpu % micro === 0 ? NONE
+      : refuse("overrides.critic.ppo_micro_batch_size_per_gpu", "INDIVISIBLE_BATCH", `The critic's ${perGpu} rows per GPU and update cannot be cut into micro batches of ${micro}.`, `Choose a divisor of ${perGpu}.`);
+  },
   (facts) => { // 4
     const { dynamic, kl, critic } = rl(facts);
     if (dynamic) return NONE;

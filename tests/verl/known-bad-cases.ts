@@ -63,5 +63,9 @@ export const KNOWN_BAD: readonly KnownBad[] = [
   { what: "a sequence group that Automodel does not have", params: { ...sft, strategy: "automodel", sequenceParallel: 2 }, code: "UNSUPPORTED_FIELD", version: "0.8.0" },
   { what: "pipeline parallelism in Automodel", params: { ...sft, strategy: "automodel", overrides: { "engine.pp_size": 2 } }, code: "UNSUPPORTED_PARALLELISM", version: "0.8.0" },
   { what: "a key of another engine", params: { ...grpo, strategy: "veomni", overrides: { "actor_rollout_ref.actor.fsdp_config.fsdp_size": 2 } }, code: "UNKNOWN_OVERRIDE", version: "0.8.0" },
+  { what: "micro batches that do not cut the critic's update", params: { algorithm: "ppo", batchSize: 64, miniBatchSize: 64, microBatchSize: 16, overrides: { "critic.ppo_micro_batch_size_per_gpu": 24 } }, code: "INDIVISIBLE_BATCH" },
+  { what: "a critic's update with fewer rows than GPUs", params: { algorithm: "ppo", batchSize: 64, miniBatchSize: 64, overrides: { "critic.ppo_mini_batch_size": 1 } }, code: "MINI_BELOW_GPUS", context: { gpusPerNode: 8 } },
+  { what: "a learning rate schedule that FSDP lacks", params: { ...grpo, overrides: { "actor_rollout_ref.actor.optim.lr_scheduler_type": "linear" } }, code: "UNKNOWN_CHOICE" },
+  { what: "a learning rate schedule that SFT lacks", params: { ...sft, overrides: { "optim.lr_scheduler_type": "wsd" } }, code: "UNKNOWN_CHOICE" },
   { what: "RL that counts in epochs", params: { ...grpo, saveEvery: "epoch" }, code: "UNSUPPORTED_FREQUENCY" },
 ];
