@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import type { TransferProgress } from "../../src/hosts/file-sync.js";
@@ -116,6 +116,24 @@ describe.skipIf(!sshdIsHere)("a folder that is fetched from a host", () => {
     writeFileSync(Buffer.concat([Buffer.from(join(there, "bad-")), Buffer.from([0xff])]), ""); // what the host calls it would lead elsewhere, or nowhere, here
     await expect(files.fetchTree(there, join(world.here, "none"))).rejects.toMatchObject({ code: "SSH_TRANSFER_FAILED", message: expect.stringContaining("no name of UTF-8") as string });
     rmSync(there, { recursive: true });
+  });
+
+  test("what arrived is compared as a whole: bytes that differ although size and time do not are fetched anew", async () => {
+    const world = await start();
+    const { there } = checkpoint(world, { "model.pt": 9 * MB });
+    const model = join(there, "model.pt");
+    utimesSync(model, 1_700_000_000, 1_700_000_000);
+    let once = false;
+    const { files: [fetched] } = await world.open().files.fetchTree(there, join(world.here, "back"), { progress: ({ phase, doneBytes }) => {
+      if (phase !== "fetching" || doneBytes === 0 || once) return;
+      once = true;
+      const file = openSync(model, "r+"); // its first bytes have come already
+      writeSync(file, "other", 0);
+      closeSync(file);
+      utimesSync(model, 1_700_000_000, 1_700_000_000);
+    } });
+    expect(fetched!.fetchedBytes).toBe(2 * 9 * MB);
+    expect(readFileSync(join(world.here, "back", "model.pt")).equals(readFileSync(model))).toBe(true);
   });
 
   test("of two fetches into one folder at once one fetches each file, and the other finds it there", async () => {
