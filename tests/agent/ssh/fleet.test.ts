@@ -1,10 +1,11 @@
 // One process for all hosts of a database: a real control plane, twenty real sshds on ports of their own.
 import { createServer, type Server } from "node:net";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { agentDirectory } from "../../support/agents.js";
+import { processesBelow } from "../../support/processes.js";
 import { sshdForTest } from "../../support/ssh-agents.js";
 import { fleetWorld } from "../../support/ssh-fleet.js";
 import { sshdIsHere } from "../../support/sshd.js";
@@ -44,7 +45,9 @@ describe.skipIf(!sshdIsHere)("the agents of SSH hosts", () => {
     mkdirSync(join(sshd.folder, "empty"));
     await add("no-directory", sshd, { workingDirectory: join(sshd.folder, "plain", "work") });
     await add("no-python", sshd, { pythonEnvironment: join(sshd.folder, "empty") });
-    for (const name of ["no-login", "unreachable", "hanging", "other-key"]) await add(name, sshd, { workingDirectory: join(sshd.folder, name) });
+    const never = ["no-login", "unreachable", "hanging", "other-key"];
+    for (const name of never) await add(name, sshd, { workingDirectory: join(sshd.folder, name) });
+    await expect(add("wrong-password", sshd, { workingDirectory: join(sshd.folder, "wrong-password"), privateKey: null, password: "not that one" })).rejects.toMatchObject({ code: "SSH_AUTH_REFUSED" });
     const set = (name: string, values: object) => world.database.db.updateTable("ssh_hosts").set(values).where("name", "=", name).execute();
     await set("no-login", { username: "nobody-at-all" });
     await set("unreachable", { port: 1 });
@@ -58,6 +61,9 @@ describe.skipIf(!sshdIsHere)("the agents of SSH hosts", () => {
     await expect.poll(() => world.database.db.selectFrom("ssh_hosts").select("name").where("alarm_at", "is not", null).execute(), PATIENCE).toEqual([{ name: "other-key" }]);
     await agents.stop("detach");
     await expect.poll(() => sshd.sessions(), PATIENCE).toBe(0);
+    expect(readdirSync(sshd.folder).filter((name) => [...never, "wrong-password", "work"].includes(name))).toEqual([]);
+    expect([readdirSync(join(sshd.folder, "empty")), readFileSync(join(sshd.folder, "plain"), "utf8")]).toEqual([[], ""]);
+    expect(processesBelow(sshd.folder)).toEqual([]);
   }, 300_000);
 
   test("an agent that ends by itself is begun again, after waits that grow", async () => {
