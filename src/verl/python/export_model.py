@@ -40,7 +40,7 @@ examine = FSDPModelMerger._extract_device_mesh_info
 
 def examine_veomni(self, state_dict, world_size):
     meshes = {value.device_mesh.mesh_dim_names for value in state_dict.values() if isinstance(value, DTensor)}
-    if len(meshes) > 1 or any("ep" in (name or "") for names in meshes for name in names or ()):
+    if len(meshes) > 1 or any(name == "ep" or name.startswith("ep_") for names in meshes for name in names or ()):
         print("export refused: VeOmni spread this model's experts over GPUs, and verl's merger cannot put those together; VeOmni's own tools can", file=sys.stderr, flush=True)
         sys.exit(1)
     mesh, names = examine(self, state_dict, world_size)
