@@ -1,6 +1,6 @@
 // Trainings on an SSH host: a real sshd, programs in sessions of their own there, and the stand-in for verl in verl's place. Data lie at home, the model on the host.
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { readProcessTable } from "../../../src/agent/place/process-table.js";
 import { newId } from "../../../src/domain/ids.js";
@@ -287,6 +287,10 @@ describe.skipIf(!sshdIsHere)("a training on an SSH host", { timeout: 240_000 }, 
     world.peer.order(assign(train));
     // "There" is this machine too, so that the file is found there and used in place; what matters is that it was not sent.
     await ended(world, train);
+    // A relative path means home's data directories, and no way out of them.
+    const wayOut = trainAssignment({ ...world.sft, trainFiles: relative(world.folder, secret) });
+    world.peer.order(assign(wayOut));
+    expect(await ended(world, wayOut)).toMatchObject({ kind: "FAILED", failure: { code: "FILE_NOT_FOUND" } });
     const store = join(world.there, "store");
     expect(existsSync(store) && filled(store).some((path) => path.endsWith("secret.parquet"))).toBe(false);
     const absent = trainAssignment({ ...world.sft, model: "/no/such/model" });
