@@ -35,6 +35,11 @@ export function overridesOf(params: TrainParams, release: Release, context: Laun
   return [...own.filter(({ key }) => !taken.has(key)), ...chosen];
 }
 
+/** What Hydra is asked to compose for the run: the name of the configuration, and every word after it. Throws RangeError when an override cannot be written. */
+export function compositionOf(params: TrainParams, release: Release, context: LaunchContext): { readonly config: string; readonly overrides: readonly string[] } {
+  return { config: configOf(params).split("+")[0]!, overrides: [...engineWords(params).filter((word) => !word.startsWith("--")), ...overridesOf(params, release, context).map(overrideArgument)] };
+}
+
 /** The command of one member. Throws RangeError when an override cannot be written. */
 export function trainCommand(params: TrainParams, release: Release, context: LaunchContext): TrainCommand {
   const hydra = [`hydra.run.dir=${overrideArgument({ key: "d", value: context.hydraDir, mode: "set" }).slice(2)}`, "hydra.output_subdir=null"];

@@ -4,10 +4,9 @@ import { expect, test } from "vitest";
 import { trainParamsSchema, type OverrideValue } from "../../src/domain/training/train-params.js";
 import { packagePath } from "../../src/package-root.js";
 import { engineForm, releasesWith } from "../../src/verl/engines.js";
-import { overrideArgument } from "../../src/verl/hydra.js";
 import { RECIPES } from "../../src/verl/recipes.js";
 import { KNOWN_RELEASES } from "../../src/verl/releases.js";
-import { configOf, overridesOf } from "../../src/verl/train-command.js";
+import { compositionOf } from "../../src/verl/train-command.js";
 import { runWithHydra, sourcesFolder } from "../../scripts/verl-keys/sources.mjs";
 import { launchContext, release, trainParams } from "./launch.js";
 
@@ -19,9 +18,7 @@ interface Launch { readonly version: string; readonly config: string; readonly o
 
 function launchOf(version: string, params: Record<string, unknown>, expected: Readonly<Record<string, unknown>> = {}): Launch {
   const parsed = trainParams(params);
-  const [config] = configOf(parsed).split("+");
-  const overrides = [...engineForm(parsed)!.words.filter((word) => !word.startsWith("--")), ...overridesOf(parsed, release(version), launchContext({ cpus: 16, checkpointDir: "/a folder/it's, 1=2" })).map(overrideArgument)];
-  return { version, config: config!, overrides, expect: expected, what: `${version} ${JSON.stringify(params)}` };
+  return { version, ...compositionOf(parsed, release(version), launchContext({ cpus: 16, checkpointDir: "/a folder/it's, 1=2" })), expect: expected, what: `${version} ${JSON.stringify(params)}` };
 }
 
 /** Refusals by launch. */

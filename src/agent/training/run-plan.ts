@@ -9,13 +9,12 @@ import type { TrainParams } from "../../domain/training/train-params.js";
 import { checkpointBytes, exportBytes, type ModelSize } from "../../verl/memory-estimate.js";
 import { savingFacts } from "../../verl/checkpoint-expectation.js";
 import { dataLink, dpoArguments, dpoCommand, type DpoContext } from "../../verl/dpo.js";
-import { overrideArgument } from "../../verl/hydra.js";
 import { worldSize, type LaunchContext } from "../../verl/launch-context.js";
 import type { CheckpointExpectation } from "../../verl/output/checkpoint-layout.js";
 import { preflight } from "../../verl/preflight.js";
 import { chooseResume, runIdentity, type EarlierAttempt, type ResumeChoice } from "../../verl/resume.js";
 import { checkpointsOf, stepsOf } from "../../verl/run-length.js";
-import { configOf, overridesOf, trainCommand } from "../../verl/train-command.js";
+import { compositionOf, trainCommand } from "../../verl/train-command.js";
 import { earlierAttempts, isBelow } from "../attempt/attempt-directory.js";
 import type { AttemptHost } from "../attempt/attempt-host.js";
 import { failed, NeverStarted, type ProgramPlan, type RoleContext } from "../attempt/program-role.js";
@@ -218,9 +217,7 @@ async function askInstalled(place: Place, params: TrainParams, interpreter: Inte
     else if (answer.problem !== null) throw new NeverStarted(failed("INVALID_INPUT", `TRL ${interpreter.facts?.trl ?? ""} refuses the arguments: ${answer.problem}`, "For dpo the overrides are arguments of `trl dpo`, by name."));
     return;
   }
-  const [config, engine] = configOf(params).split("+");
-  const overrides = [...(engine === undefined ? [] : [`engine=${engine}`, `optim=${engine}`]), ...overridesOf(params, interpreter.release, context).map(overrideArgument)];
-  const answer = await ask("compose_config", [], COMPOSE_MS, JSON.stringify({ config, overrides }));
+  const answer = await ask("compose_config", [], COMPOSE_MS, JSON.stringify(compositionOf(params, interpreter.release, context)));
   if (answer.kind === "unanswered") say(`verl could not be asked to compose its configuration: ${answer.why}`);
   else if (answer.problem !== null) {
     throw new NeverStarted(answer.missing ? failed("MODULE_NOT_FOUND", `verl cannot compose its configuration: ${answer.problem}`, null)
