@@ -68,6 +68,8 @@ export const PROBLEMS: Readonly<Record<string, CatalogueEntry>> = {
   RENAMED_OVERRIDE: { meaning: "The release of verl that is used reads this setting under another key.", action: "Write the key that the hint names." },
   OVERRIDE_REPLACES_GROUP: { meaning: "An override gives a whole group of keys at once, which would drop all others of the group.", action: "Give each key by its own path." },
   WRONG_OVERRIDE_TYPE: { meaning: "The value of an override is of another type than verl's configuration has there.", action: "Give the type that the message names; numbers and booleans stand without quotes." },
+  ENGINE_UNAVAILABLE: { meaning: "The release of verl that is used, or the trainer of this algorithm, has no such training engine.", action: "Choose another strategy, or one of the releases that are named." },
+  REMOVED_OVERRIDE: { meaning: "The release of verl that is used no longer reads this key: it always does what the value asks for. A warning.", action: "Leave the key out." },
   UNKNOWN_OVERRIDE: { meaning: "The release of verl that is used has no such key for this algorithm.", action: "Correct the key; the nearest one is given." },
   MISSING_MICRO_BATCH: { meaning: "Without dynamic batching verl must be told how many rows a GPU takes at once.", action: "Set microBatchSize." },
   TWO_MICRO_BATCHES: { meaning: "The size of a micro batch is given both for all GPUs together and per GPU, and verl takes one only.", action: "Remove the one that the hint names." },
