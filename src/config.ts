@@ -62,7 +62,7 @@ export const agentConfigSchema = z.object({
   TRAINYARD_AGENT_PYTHON: z.string().min(1).default("python3").describe("Python interpreter that has verl and TRL, by path or as a name on PATH; a stage may name another."),
   TRAINYARD_AGENT_CPUS: integer(1, 65_536).optional().describe("Processors that trainers may count on. Default: those this process may use; give it where a container's limit is not seen."),
   TRAINYARD_AGENT_SHARED_DIR: z.string().min(1).optional().describe("Folder on a file system that all agents share, at the same path for each: checkpoints of trainings over several nodes. Without it such stages are refused."),
-  TRAINYARD_AGENT_PORTS: z.string().default("29500-29999").describe("Ports, first-last, at which the nodes of a training meet; the head must be reached on them. The same for all agents: the port follows from the attempt."),
+  TRAINYARD_AGENT_PORTS: z.string().default("29500-29999").describe("Ports, first-last, of which the head of a training over several nodes takes one that is free on its host and tells it to the others; they must reach the head there."),
   TRAINYARD_NVIDIA_SMI: z.string().default("nvidia-smi").describe("Program that lists the GPUs."),
   TRAINYARD_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info").describe("Least severe log line written."),
   TRAINYARD_CA_FILE: z.string().optional().describe("PEM file: the authority that signed the control plane's certificate."),

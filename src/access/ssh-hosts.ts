@@ -190,6 +190,10 @@ export function createSshHosts({ db, secrets, agentSocket, home = homedir() }: {
   return hosts;
 }
 
+function isAddress(text: string): boolean {
+  return text !== "" && text.length <= 255 && !/[\s\0/@]/.test(text);
+}
+
 function contextOf(id: SshHostId, part: string): string {
   return `ssh_hosts/${id}/${part}`;
 }
@@ -199,7 +203,7 @@ function inputProblems(input: NewSshHost, configured: ConfiguredHost | null, age
   const problems: Problem[] = [];
   const wrong = (path: string, message: string, hint: string | null = null): void => void problems.push({ path, severity: "ERROR", code: "INVALID_FIELD", message, hint });
   if (!NAME_PATTERN.test(input.name) || input.name.length > 100) wrong("name", "a name has 1 to 100 lower-case letters, digits, '.', '_' or '-', and begins with a letter or digit.");
-  if (input.host === "" || input.host.length > 255 || /[\s\0/@]/.test(input.host)) wrong("host", `${JSON.stringify(excerpt(input.host))} is no host name or address.`, "The user goes into username, the port into port.");
+  if (!isAddress(input.host)) wrong("host", `${JSON.stringify(excerpt(input.host))} is no host name or address.`, "The user goes into username, the port into port.");
   if (input.port < 1 || input.port > 65_535) wrong("port", "a port is a number from 1 to 65535.");
   if (!/^[A-Za-z0-9_][A-Za-z0-9._@-]{0,99}$/.test(input.username)) wrong("username", `${JSON.stringify(excerpt(input.username))} is no user name.`);
   const given = [["privateKey", input.privateKey], ["privateKeyPath", input.privateKeyPath], ["password", input.password], ["useSshAgent", input.useSshAgent || null]].filter(([, value]) => value !== null && value !== "");
@@ -215,6 +219,7 @@ function inputProblems(input: NewSshHost, configured: ConfiguredHost | null, age
     if (!VARIABLE.test(key)) wrong(`environment.${excerpt(key)}`, "it is no name of a variable.");
     else if (/^(TRAINYARD_|LD_PRELOAD$|CUDA_VISIBLE_DEVICES$)/.test(key) && !isHostSetting(key)) wrong(`environment.${key}`, "Trainyard sets it itself, or never lets it through.");
     else if (!["string", "number", "boolean"].includes(typeof value) || String(value).includes("\0") || String(value).length > 32_768) wrong(`environment.${key}`, "its value must be a text, number or boolean.");
+    else if (key === "TRAINYARD_AGENT_ADDRESS" && !isAddress(String(value))) wrong(`environment.${key}`, `${JSON.stringify(excerpt(String(value)))} is no host name or address at which other hosts reach this one.`);
     else if (key === "TRAINYARD_AGENT_SHARED_DIR" && !isAbsolute(String(value))) wrong(`environment.${key}`, "a folder that hosts share must be an absolute path, the same on all of them.");
     else if (key === "TRAINYARD_AGENT_CPUS" && !(Number.isInteger(Number(value)) && Number(value) >= 1 && Number(value) <= 65_536)) wrong(`environment.${key}`, "the processors that trainers may count on are a whole number, 1–65,536.");
   }

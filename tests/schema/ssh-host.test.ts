@@ -78,6 +78,8 @@ describe.skipIf(!sshdIsHere)("SSH hosts", () => {
     expect(await problems({ password: "x" })).toEqual(["password"]);
     expect(await problems({ privateKey: null })).toEqual(["privateKey"]);
     expect(await problems({ workingDirectory: "~/a;touch x", pythonEnvironment: "$(id)", environment: { "A B": "1", LD_PRELOAD: "x", OK: "1", TRAINYARD_URL: "x", TRAINYARD_AGENT_SHARED_DIR: "here", TRAINYARD_AGENT_ADDRESS: "10.0.0.7", TRAINYARD_AGENT_CPUS: "0" }, hostKeyFingerprint: "MD5:x" })).toEqual(["workingDirectory", "pythonEnvironment", "environment.A B", "environment.LD_PRELOAD", "environment.TRAINYARD_URL", "environment.TRAINYARD_AGENT_SHARED_DIR", "environment.TRAINYARD_AGENT_CPUS", "hostKeyFingerprint"]);
+    expect(await problems({ environment: { TRAINYARD_AGENT_ADDRESS: "10.0.0.7 --x" } })).toEqual(["environment.TRAINYARD_AGENT_ADDRESS"]);
+    expect(await problems({ environment: { TRAINYARD_AGENT_ADDRESS: "" } })).toEqual(["environment.TRAINYARD_AGENT_ADDRESS"]);
     expect(await problems({ jump: "nobody" })).toEqual(["jump"]);
     expect(await problems({ useSshAgent: true, privateKey: null })).toEqual(["useSshAgent"]);
     expect(sshd.log().split("Connection from").length).toBe(tries);
