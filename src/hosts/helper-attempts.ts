@@ -119,10 +119,10 @@ def end_question(child):
 
 
 def leave():
-    with questions_lock:
-        for child in questions.values():
-            end_question(child)  # A3
-        os._exit(0)
+    questions_lock.acquire(timeout=5)  # a program on a file system that hangs may keep it for ever
+    for child in list(questions.values()):
+        end_question(child)  # A3
+    os._exit(0)
 
 
 def ask(request):
@@ -138,6 +138,7 @@ def ask(request):
     try:
         with questions_lock:
             if request["key"] in given_up:
+                given_up.discard(request["key"])
                 return {"kind": "silent", "why": "the question was given up"}
             child = subprocess.Popen(words + [program] + argv[1:], cwd="/", env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
             questions[request["key"]] = child
