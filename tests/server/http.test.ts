@@ -24,7 +24,8 @@ test("the 61 audits of GraphQL over HTTP pass: CSRF prevention costs three that 
 
 describe("who asks", () => {
   test("a token that is not good is refused before anything runs, whatever is asked", async () => {
-    for (const authorization of ["Bearer nonsense", `Bearer ${api.tokens.admin.slice(0, -1)}x`, "Basic abc", "Bearer"]) {
+    const almost = api.tokens.admin.replace(/.$/, (last) => (last === "x" ? "y" : "x"));
+    for (const authorization of ["Bearer nonsense", `Bearer ${almost}`, "Basic abc", "Bearer"]) {
       const response = await post('{"query":"{ __typename }"}', { authorization });
       expect(response.status, authorization).toBe(401);
       expect(response.headers.get("www-authenticate")).toBe("Bearer");
