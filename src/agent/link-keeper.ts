@@ -3,11 +3,12 @@
 //   K2. After every change, and whenever something may have been lost, outstanding orders are asked for over HTTPS and reports are sent again from the
 //       watermark: nothing depends on what a stream forgot.
 //   K3. Orders are acknowledged after the inbox has them on disk.
+//   K4. While a poll waits to be tried again, a renewal that is answered has it tried at once: of a control plane that is up for moments only each moment counts.
 
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { SessionOpened } from "../protocol/messages.js";
-import { backoff } from "./backoff.js";
+import { backoff, type Backoff } from "./backoff.js";
 import { CallRefusedError, type ControlPlaneClient } from "./control-plane-client.js";
 import type { AgentLink, LinkKind } from "./link/agent-link.js";
 import { httpsLink } from "./link/https-link.js";
@@ -25,21 +26,22 @@ export interface LinkKeeperOptions {
   readonly shipper: Shipper;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** Between polls that fail (K4). */
+  readonly httpsBackoff: Backoff;
   /** Which link is in use from now on. */
   changed(kind: LinkKind): void;
 }
 
 /** Shortest and longest wait between tries of a link that failed, in milliseconds. */
 const STREAMS_RETRY_MS = [500, 10_000] as const;
-const HTTPS_RETRY_MS = [250, 5_000] as const;
+export const HTTPS_RETRY_MS = [250, 5_000] as const;
 /** Pause after a poll that brought only what was known, in milliseconds: an order that cannot be acknowledged must not turn into a storm. */
 const REPEATED_PAUSE_MS = 200;
 
 /** Resolves with why the session is over, or null when the signal ended it. Rejects only with the journal's error. */
 export async function keepLinks(options: LinkKeeperOptions): Promise<string | null> {
-  const { client, session, epoch, inbox, shipper, log, signal } = options;
+  const { client, session, epoch, inbox, shipper, log, signal, httpsBackoff } = options;
   const redis = options.mode === "https" ? null : session.redis;
-  const httpsBackoff = backoff(...HTTPS_RETRY_MS);
   const streamsBackoff = backoff(...STREAMS_RETRY_MS);
   let streams: AgentLink | null = redis === null ? null : await openStreamsLink({ redis, epoch }).catch((error: unknown) => {
     log.warn({ err: error }, "the streams link is away; HTTPS is used meanwhile");

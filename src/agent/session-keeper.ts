@@ -8,7 +8,7 @@ import { backoff } from "./backoff.js";
 import type { CallRefusedError, ControlPlaneClient } from "./control-plane-client.js";
 import { keepLeases, type LeaseKeeperOptions } from "./lease-keeper.js";
 import { monotonicMs } from "./lease-trust.js";
-import { keepLinks, type LinkKeeperOptions } from "./link-keeper.js";
+import { HTTPS_RETRY_MS, keepLinks, type LinkKeeperOptions } from "./link-keeper.js";
 
 /** Shortest and longest wait between tries, in milliseconds. */
 const RETRY_MS = [250, 5_000] as const;
@@ -17,7 +17,7 @@ export interface SessionKeeperOptions {
   readonly client: ControlPlaneClient;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  readonly links: Omit<LinkKeeperOptions, "session" | "signal" | "client" | "log">;
+  readonly links: Omit<LinkKeeperOptions, "session" | "signal" | "client" | "log" | "httpsBackoff">;
   readonly leases: Omit<LeaseKeeperOptions, "session" | "signal" | "client" | "log" | "renewed">;
   /** What to say of this agent. */
   describe(): Promise<OpenSession>;
@@ -53,10 +53,15 @@ export async function keepSession(options: SessionKeeperOptions): Promise<void> 
     const stop = (): void => over.abort();
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
+    const httpsBackoff = backoff(...HTTPS_RETRY_MS);
+    const renewed = (answer: Renewed, at: number): void => {
+      options.renewed(answer, session, at);
+      httpsBackoff.hurry();
+    };
     const common = { client, session, log, signal: over.signal };
     const why = await Promise.race([
-      keepLeases({ ...options.leases, ...common, renewed: (answer, at) => options.renewed(answer, session, at) }).finally(stop),
-      keepLinks({ ...options.links, ...common }).finally(stop),
+      keepLeases({ ...options.leases, ...common, renewed }).finally(stop),
+      keepLinks({ ...options.links, ...common, httpsBackoff }).finally(stop),
     ].map((loop, i, loops) => loop.then(async (reason) => reason ?? (await loops[1 - i]) ?? null)));
     stop();
     signal.removeEventListener("abort", stop);

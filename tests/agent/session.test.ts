@@ -41,6 +41,19 @@ test("answers that are no JSON, 500s and cut connections are survived", async ()
   expect((await peer.report("ended", assignment.attemptId, 20_000)).outcome).toMatchObject({ kind: "COMPLETED" });
 }, 30_000);
 
+test("polls that fail again and again are tried as soon as a renewal is answered: a control plane that is up for moments hands out work", async () => {
+  const { peer } = await startAgentWorld();
+  let refused = 12; // with growing waits alone: half a minute
+  peer.intercept = (path, response) => {
+    if (path !== "/agent/v1/poll" || refused-- <= 0) return false;
+    response.destroy();
+    return true;
+  };
+  const assignment = commandAssignment([node, "-e", "console.log(1)"]);
+  peer.order(assign(assignment));
+  expect((await peer.report("ended", assignment.attemptId, 20_000)).outcome).toMatchObject({ kind: "COMPLETED" });
+}, 30_000);
+
 test("a control plane restored from a backup gets what is new, and the numbers go on", async () => {
   const { peer } = await startAgentWorld();
   for (const stage of ["one", "two"]) {
