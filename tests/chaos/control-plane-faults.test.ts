@@ -66,7 +66,7 @@ test("two control planes on one database with one killed at random again and aga
   const living = planes.map((start) => start());
   world.startAgent();
   world.startAgent({ name: "agent-2", settings: { TRAINYARD_URL: `http://127.0.0.1:${port}` } });
-  await world.ready(living[0]!);
+  await world.until("each has an agent", async () => (await world.db.query("select from agents")).rowCount === 2);
   const work = Promise.all([submitMix(world), submitTelemetry(world)]);
   for (let round = 0; round < 6; round++) {
     await delay(world.chance.between(300, 1_300));

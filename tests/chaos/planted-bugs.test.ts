@@ -70,6 +70,12 @@ test("what a reader was not told and the stream declared as dropped is no gap", 
   expect(found(doctored)).toEqual([]);
 });
 
+test("an agent that never had a session and journalled nothing was promised nothing", () => {
+  const doctored = structuredClone(healthy);
+  doctored.journals["unlucky"] = { epoch: "348820b8158fd438bcb384a9", reports: [] };
+  expect(found(doctored)).toEqual([]);
+});
+
 test("the reader of the healthy run had to begin anew, more than once", () => {
   expect(healthy.followed[0]!.torn).toBeGreaterThanOrEqual(2);
 });
@@ -91,6 +97,7 @@ const PLANTED: readonly (readonly [bug: string, invariant: number, plant: (evide
   ["an attempt is lost without a lost lease", 5, (e) => { event(e, "AttemptFailed", "retries", "flaky").type = "AttemptLost"; }],
   ["a report is acknowledged before it is stored", 6, (e) => { e.events.splice(e.events.indexOf(event(e, "AttemptStarted", "diamond", "b")), 1); renumber(e); }],
   ["the last reports never arrive", 6, (e) => { e.agents[0]!.watermark -= 1; }],
+  ["an agent with reports is forgotten", 6, (e) => { e.agents.shift(); }],
   ["a report sent twice takes effect twice", 7, (e) => insertAfter(e, event(e, "AttemptStarted", "line", "two"), event(e, "AttemptStarted", "line", "two"))],
   ["an assignment delivered twice is run twice", 7, (e) => { e.deeds.push({ ...e.deeds.find((deed) => deed.deed === "start")!, pid: 1 }); }],
   ["a stage is COMPLETED although its program was killed", 7, (e) => { e.deeds.splice(e.deeds.findIndex((deed) => deed.deed === "end"), 1); }],

@@ -163,6 +163,7 @@ function acknowledgedReportsAreThere({ journals, agents, events }: Evidence): st
   const ends = new Map(events.filter((event) => ATTEMPT_ENDS[event.type] !== undefined).map((event) => [attemptOf(event), event]));
   return Object.entries(journals).flatMap(([name, { epoch, reports }]) => {
     const agent = agents.find((row) => row.name === name);
+    if (agent === undefined && reports.length === 0) return []; // it never had a session, so nothing was promised to it
     if (agent === undefined || agent.epoch !== epoch) return [`agent ${name} writes the journal ${epoch}, the control plane expects ${agent?.epoch ?? "none"}`];
     const last = reports.at(-1)?.n ?? 0;
     const found = agent.watermark === last ? [] : [`agent ${name} journalled ${last} reports, ${agent.watermark} are committed`];
