@@ -1,6 +1,6 @@
 // Files to and from an SSH host beside the sftp command, over loopback to a real sshd. One JSON line per run; judges nothing but that every byte arrived.
 //   npm run bench:ssh -- [--size 1GB|200MB] [--rounds 3]
-// Each round: sftp put, our push, sftp get, our fetch. sftp logs in each time; ours makes its connections for files each time, beside the helper's, which is always up. Ours includes the comparison of sha256 on both sides and fsync; sftp compares and
+// Each round: sftp put, our push, sftp get, our fetch, each after a sync: what one leaves to be written would otherwise be paid by the next. sftp logs in each time; ours makes its connections for files each time, beside the helper's, which is always up. Ours includes the comparison of sha256 on both sides and fsync; sftp compares and
 // syncs nothing. Then one push and one fetch of the same size, each cut in the middle of the file. The sha256 of the file is told to the push, as that of a registered data set is.
 
 import { execFileSync } from "node:child_process";
@@ -46,6 +46,7 @@ async function ours<T>(port: number, work: (files: FileSync) => Promise<T>): Pro
   const files = openFileSync(link);
   try {
     await link.helper();
+    execFileSync("sync");
     const begun = performance.now();
     return { done: await work(files), took: (performance.now() - begun) / 1_000 };
   } finally {
@@ -55,6 +56,7 @@ async function ours<T>(port: number, work: (files: FileSync) => Promise<T>): Pro
 }
 
 function seconds(work: () => void): number {
+  execFileSync("sync");
   const begun = performance.now();
   work();
   return (performance.now() - begun) / 1_000;

@@ -56,7 +56,8 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
 }
 
-const handshakes = createSlots(HANDSHAKES);
+/** H5: threads that connect take their place here, too, in the process that started them. */
+export const handshakes = createSlots(HANDSHAKES);
 
 /** Connects and logs in. Throws SshError. */
 export async function connectHost(access: HostAccess, options: ConnectOptions = {}): Promise<HostConnection> {

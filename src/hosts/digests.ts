@@ -73,15 +73,17 @@ async function localDigests(file: FileHandle, begun: Hash, from: number, to: num
   return found;
 }
 
-/** sha256 of a whole file here, hex. */
-export async function localDigest(file: FileHandle, progressed: (bytes: number) => void = () => undefined, signal?: AbortSignal): Promise<string> {
-  const hash = createHash("sha256");
+/** sha256 of a file here up to `to`, or to its end, hex; `begun` has hashed everything before `from`. */
+export async function localDigest(file: FileHandle, { progressed, signal, begun = createHash("sha256"), from = 0, to = Number.POSITIVE_INFINITY }: {
+  readonly progressed?: (bytes: number) => void; readonly signal?: AbortSignal | undefined; readonly begun?: Hash; readonly from?: number; readonly to?: number;
+} = {}): Promise<string> {
   const buffer = Buffer.allocUnsafeSlow(STEP);
-  for (let at = 0; ;) {
+  for (let at = from; ;) {
     signal?.throwIfAborted();
-    const { bytesRead } = await file.read(buffer, 0, STEP, at);
-    if (bytesRead === 0) return hash.digest("hex");
-    hash.update(buffer.subarray(0, bytesRead));
-    progressed(at += bytesRead);
+    const { bytesRead } = await file.read(buffer, 0, Math.min(STEP, to - at), at);
+    if (bytesRead === 0) return begun.digest("hex");
+    begun.update(buffer.subarray(0, bytesRead));
+    at += bytesRead;
+    progressed?.(at);
   }
 }

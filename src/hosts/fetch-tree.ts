@@ -8,12 +8,13 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { commonBeginning, remoteDigest } from "./digests.js";
+import { commonBeginning, localDigest, remoteDigest } from "./digests.js";
 import type { RemoteHelper, RemoteStat } from "./remote-helper.js";
 import { withRemoteFile } from "./sftp-files.js";
 import { SshError } from "./ssh-error.js";
 import { threadDigest } from "./thread-digest.js";
 import type { TransferLines } from "./transfer-lines.js";
+import { LocalDiskError } from "./transfer-thread.js";
 
 /** The digests follow what has come by steps of this length, in bytes. */
 const CHASE = 32 * 1024 * 1024;
@@ -128,11 +129,11 @@ async function sameAs(helper: RemoteHelper, { remote, local, signal, progress }:
   }
 }
 
-/** Fetches what is missing while the host hashes it. Pieces are written as they come: waiting for each before the next one would cost a good part of the time; the comparison of T3 finds the holes of a cut. */
+/** Fetches what is missing while the host hashes it. Pieces are written as they come: waiting for each before the next one would cost a good part of the time; the comparison of T3 finds the holes of a cut. What is
+ *  hashed here is read back from the file. */
 async function receive(lines: TransferLines, helper: RemoteHelper, file: FileHandle, partial: string, { remote, signal, progress, came }: FetchJob, size: number): Promise<{ readonly sha256: string; readonly there: string | null }> {
   const begun = await onDisk(lines.name, partial, () => file.stat());
   const common = await commonBeginning(file, helper.store, remote, Math.min(begun.size, size), (bytes) => progress("checking", bytes), signal); // T3
-  const { hash } = common;
   const beside = size - common.bytes >= LARGE ? threadDigest(file.fd) : null;
   let arrived = common.bytes;
   const digest = remoteDigest(helper.store, remote, { begun: common.begun, progressed: (bytes) => { if (arrived === size) progress("verifying", bytes); }, signal });
@@ -141,27 +142,23 @@ async function receive(lines: TransferLines, helper: RemoteHelper, file: FileHan
   try {
     if (arrived < size) {
       await withRemoteFile(lines, { path: remote, bytes: size - arrived, mode: "r", signal }, async (source) => {
-        for await (const { offset, bytes } of source.read(arrived, size, (piece, at) => onDisk(lines.name, partial, () => writeAll(file, piece, at)))) {
-          if (beside === null) hash.update(bytes);
-          arrived = offset + bytes.length;
-          came(bytes.length);
+        for await (const to of source.fetch(file.fd, arrived, size)) {
+          came(to - arrived);
+          arrived = to;
           progress("fetching", arrived);
           if (chase.running !== null || arrived - digest.at() < CHASE) continue;
           beside?.advance(arrived);
           chase.running = digest.advance(arrived).catch(() => undefined).finally(() => { chase.running = null; });
         }
-      });
+      }).catch((error: unknown) => { throw error instanceof LocalDiskError ? unwritten(lines.name, partial, error) : error; });
     }
     await chase.running;
-    const [sha256, there] = await Promise.all([beside === null ? hash.digest("hex") : onDisk(lines.name, partial, () => beside.end(size)), digest.advance(size, true)]);
+    const here = beside === null ? localDigest(file, { begun: common.hash, from: common.bytes, to: size, signal }) : beside.end(size);
+    const [sha256, there] = await Promise.all([onDisk(lines.name, partial, () => here), digest.advance(size, true)]);
     return { sha256, there };
   } finally {
     await beside?.close();
   }
-}
-
-async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
 }
 
 /** T2. */
@@ -185,5 +182,9 @@ export async function makeFolder(name: string, path: string): Promise<void> {
 }
 
 async function onDisk<T>(name: string, path: string, work: () => Promise<T>): Promise<T> {
-  return work().catch((error: unknown) => { throw new SshError("SSH_LOCAL_FILE", name, `${path} on this machine cannot be written: ${(error as Error).message}. Free space or correct the permissions.`, { cause: error }); });
+  return work().catch((error: unknown) => { throw unwritten(name, path, error); });
+}
+
+function unwritten(name: string, path: string, error: unknown): SshError {
+  return new SshError("SSH_LOCAL_FILE", name, `${path} on this machine cannot be written: ${(error as Error).message}. Free space or correct the permissions.`, { cause: error });
 }

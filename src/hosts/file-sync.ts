@@ -99,7 +99,7 @@ export function openFileSync(link: HostLink): FileSync {
     const say = (phase: TransferProgress["phase"], doneBytes: number): void => progress?.({ path, phase, doneBytes, totalBytes: sizeBytes });
     let sentBytes = 0;
     try {
-      const sha256 = local.sha256 ?? (await localDigest(file, (bytes) => say("hashing", bytes), signal));
+      const sha256 = local.sha256 ?? (await localDigest(file, { progressed: (bytes) => say("hashing", bytes), signal }));
       const there = await inTurn(sha256, signal, () => overCuts(link, signal, (helper, moved) => pushOnce(lines, helper, {
         path, file, sizeBytes, sha256, name, signal, progress: say,
         sent: (bytes) => {

@@ -21,8 +21,8 @@ export interface HostLink {
   helper(signal?: AbortSignal): Promise<RemoteHelper>;
   /** Calls `use` with the helper there is and with each that follows (L4). Returns how to end that. */
   each(use: (helper: RemoteHelper) => void): () => void;
-  /** One more connection, for bulk that must not stand in the helper's way; the caller ends it. Tried once. Throws SshError. */
-  connect(signal?: AbortSignal): Promise<HostConnection>;
+  /** One more connection, for bulk that must not stand in the helper's way, made by `by` with the access that holds now; the caller ends it. Tried once. Throws what `by` does. */
+  connect<C>(by: (access: HostAccess) => Promise<C>): Promise<C>;
   /** What stands in the way now; null while it is up, or before the first try. */
   trouble(): Error | null;
   /** Ends connection and helper; programs on the host go on. May be called twice. */
@@ -127,10 +127,10 @@ export function openHostLink(options: HostLinkOptions): HostLink {
       if (current !== null) use(current);
       return () => void users.delete(use);
     },
-    async connect(signal) {
+    async connect(by) {
       if (over !== null) throw over;
       try {
-        return await connectHost(await options.access(), signal === undefined ? {} : { signal });
+        return await by(await options.access());
       } catch (error) {
         if (error instanceof SshError && error.code === "SSH_HOST_KEY_CHANGED") { // L3
           options.alarmed?.(error);

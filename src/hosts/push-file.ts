@@ -12,6 +12,7 @@ import type { RemoteHelper } from "./remote-helper.js";
 import { SftpFailure, withRemoteFile } from "./sftp-files.js";
 import { SshError } from "./ssh-error.js";
 import type { TransferLines } from "./transfer-lines.js";
+import { LocalDiskError } from "./transfer-thread.js";
 
 /** Interval of looking whether another writer has finished, in milliseconds. */
 const LOOK_MS = 500;
@@ -60,7 +61,7 @@ export async function pushOnce(lines: TransferLines, helper: RemoteHelper, job: 
         await store.keep(partial, `${folder}/${job.name}`, job.sizeBytes);
         return `${folder}/${job.name}`;
       }
-      const here = await localDigest(job.file, undefined, job.signal);
+      const here = await localDigest(job.file, { signal: job.signal });
       if (here !== job.sha256) throw new SshError("SSH_LOCAL_FILE", lines.name, `${job.path} on this machine has the sha256 ${here} where ${job.sha256} was expected: it changed. Nothing of it was left on the host.`);
       if (++corrupt > 1) throw new SshError("SSH_FILE_CORRUPT", lines.name, `${job.path} arrived twice with another content than it was sent with (sha256 ${found ?? "of less than the whole"} instead of ${job.sha256}). Check disk and memory of the host. Nothing of it was left there.`);
     } catch (error) {
@@ -95,16 +96,17 @@ async function write(lines: TransferLines, helper: RemoteHelper, partial: string
   try {
     if (arrived < sizeBytes) {
       await withRemoteFile(lines, { path: partial, bytes: sizeBytes - arrived, mode: "r+", signal }, async (remote) => {
-        for await (const { offset, bytes } of remote.write(arrived, sizeBytes, (buffer, from) => readHere(job, lines.name, buffer, from))) {
-          arrived = offset + bytes.length;
+        for await (const to of remote.push(file.fd, arrived, sizeBytes, () => localFile(lines.name, `${job.path} on this machine became shorter while it was sent. Send it when whoever writes it has finished`))) {
           kept();
-          job.sent(bytes.length);
+          job.sent(to - arrived);
+          arrived = to;
           progress("sending", arrived);
           if (chase.running === null && arrived - digest.at() >= CHASE) chase.running = digest.advance(arrived).catch(() => undefined).finally(() => { chase.running = null; });
         }
       });
     }
   } catch (error) {
+    if (error instanceof LocalDiskError) throw localFile(lines.name, `${job.path} on this machine cannot be read: ${error.message}`, error);
     if (error instanceof SftpFailure) {
       await helper.store.probe(partial).catch((cause: unknown) => { throw inWords(lines.name, cause); });
       throw new SshError("SSH_TRANSFER_FAILED", lines.name, `its SFTP server stopped taking ${job.path} (${error.message}), and a try to write there met nothing wrong. Look at quotas and the log of sshd.`, { cause: error });
@@ -115,7 +117,6 @@ async function write(lines: TransferLines, helper: RemoteHelper, partial: string
   return digest.advance(sizeBytes, true);
 }
 
-async function readHere({ file, path }: PushJob, name: string, buffer: Buffer, offset: number): Promise<void> {
-  const { bytesRead } = await file.read(buffer, 0, buffer.length, offset).catch((error: unknown) => { throw new SshError("SSH_LOCAL_FILE", name, `${path} on this machine cannot be read: ${(error as Error).message}. Nothing of it was left on the host.`, { cause: error }); });
-  if (bytesRead < buffer.length) throw new SshError("SSH_LOCAL_FILE", name, `${path} on this machine became shorter while it was sent. Send it when whoever writes it has finished. Nothing of it was left on the host.`);
+function localFile(name: string, what: string, cause?: unknown): SshError {
+  return new SshError("SSH_LOCAL_FILE", name, `${what}. Nothing of it was left on the host.`, { cause });
 }

@@ -30,3 +30,14 @@ export interface HostKey {
   /** SHA256:… as ssh-keygen -lf shows it. */
   readonly fingerprint: string;
 }
+
+/** An SshError as one thread tells it another; `message` without the name of the host. */
+export interface ToldSshError { readonly code: SshErrorCode; readonly host: string; readonly message: string; readonly hostKey: HostKey | null }
+
+export function tellSshError({ code, host, message, hostKey }: SshError): ToldSshError {
+  return { code, host, message: message.slice(`${host}: `.length), hostKey };
+}
+
+export function hearSshError({ code, host, message, hostKey }: ToldSshError): SshError {
+  return new SshError(code, host, message, hostKey === null ? {} : { hostKey });
+}

@@ -1,12 +1,13 @@
 // sha256 of a large file here that is still growing, computed by a thread of its own: in the thread that decrypts, it would cost a sixth of the throughput.
 //   N1. What is hashed is what can be read back from the file, not what was in memory.
 //   N2. The thread reads a descriptor of ours: `close` has ended it before that descriptor may be closed.
+//   N3. What it has hashed it has had written to the disk, too: the disk works while more comes, and whoever syncs at the end waits for little.
 
 import { Worker } from "node:worker_threads";
 
 const PROGRAM = `
 const { parentPort, workerData } = require("node:worker_threads");
-const { readSync } = require("node:fs");
+const { fdatasyncSync, readSync } = require("node:fs");
 const hash = require("node:crypto").createHash("sha256");
 const buffer = Buffer.allocUnsafeSlow(1 << 20);
 let at = 0;
@@ -15,6 +16,7 @@ parentPort.on("message", ({ to, last }) => {
     count = readSync(workerData.descriptor, buffer, 0, Math.min(buffer.length, to - at), at);
     hash.update(buffer.subarray(0, count));
   }
+  fdatasyncSync(workerData.descriptor); // N3
   if (last) parentPort.postMessage(hash.digest("hex"));
 });
 `;

@@ -1,45 +1,37 @@
 // SFTP channels for bulk, on connections of their own beside the one that carries the helper.
-//   T1. Bulk never stands in the way of tails, pings and orders: those have their own connection.
+//   T1. Bulk never stands in the way of tails, pings and orders: those have their own connection, and each connection for bulk its own thread.
 //   T2. At most LINES connections; channels are spread over them and used again. All end IDLE_MS after the last use.
 //   T3. FILES at once, of CHANNELS each: more than that would wait for channels of each other's. Whoever comes later waits.
 //   T4. A channel that met an error is not used again.
 
-import type { SFTPWrapper } from "ssh2";
-import type { HostConnection } from "./connection.js";
 import type { HostLink } from "./host-link.js";
 import { createSlots } from "./slots.js";
 import { SshError } from "./ssh-error.js";
+import { startTransferThread, type OwnedChannel, type TransferChannel, type TransferThread } from "./transfer-thread.js";
 import { unlessAborted } from "./waiting.js";
 
-/** Two: one sshd process for each, so that two processors of the host encrypt, and two TCP streams where a way is long. */
+/** Two: one sshd process for each, so that two processors of the host encrypt and two here decrypt, and two TCP streams where a way is long. */
 const LINES = 2;
 const FILES = 4;
 /** Most channels for one file. */
 export const CHANNELS = 4;
 const IDLE_MS = 15_000;
 
-export interface TransferChannel {
-  readonly sftp: SFTPWrapper;
-  /** Whether it can still be used. */
-  isOpen(): boolean;
-}
-
 export interface TransferLines {
   readonly name: string;
   /** Opens so many channels, CHANNELS at most, or takes ones that are free; answers with fewer when not all can be had. Throws SshError. */
   take(count: number, signal?: AbortSignal): Promise<readonly TransferChannel[]>;
-  /** `reusable` false ends them (T4). */
-  giveBack(channels: readonly TransferChannel[], reusable: boolean): void;
+  /** `reusable` false ends them (T4), and resolves when they have ended. */
+  giveBack(channels: readonly TransferChannel[], reusable: boolean): Promise<void>;
   /** Ends everything. May be called twice. */
   close(): void;
 }
 
-interface Line { readonly connecting: Promise<HostConnection>; channels: number; over: boolean }
-interface Channel extends TransferChannel { readonly line: Line; end(): void }
+interface Line { readonly connecting: Promise<TransferThread>; channels: number; over: boolean }
 
 export function openTransferLines(link: Pick<HostLink, "name" | "connect">): TransferLines {
   const lines = new Set<Line>();
-  const idle = new Set<Channel>();
+  const idle = new Set<OwnedChannel>();
   const files = createSlots(FILES);
   const turns = new Map<readonly TransferChannel[], () => void>();
   let closed = false;
@@ -53,7 +45,7 @@ export function openTransferLines(link: Pick<HostLink, "name" | "connect">): Tra
   const lineFor = (): Line => {
     const free = [...lines].filter((line) => !line.over).sort((a, b) => a.channels - b.channels);
     if (free[0] !== undefined && (free.length >= LINES || free[0].channels === 0)) return free[0];
-    const line: Line = { connecting: link.connect(), channels: 0, over: false };
+    const line: Line = { connecting: link.connect(startTransferThread), channels: 0, over: false };
     lines.add(line);
     const forget = (): void => {
       line.over = true;
@@ -65,7 +57,7 @@ export function openTransferLines(link: Pick<HostLink, "name" | "connect">): Tra
     }, forget);
     return line;
   };
-  const open = async (): Promise<Channel> => {
+  const open = async (): Promise<OwnedChannel> => {
     for (const channel of idle) {
       idle.delete(channel);
       if (channel.isOpen()) return channel;
@@ -74,15 +66,9 @@ export function openTransferLines(link: Pick<HostLink, "name" | "connect">): Tra
     const line = lineFor();
     line.channels++;
     try {
-      const sftp = await (await line.connecting).sftp();
-      let isOpen = true;
-      sftp.on("end", () => { isOpen = false; }); // ssh2 never answers what is asked from here on
-      sftp.on("close", () => {
-        isOpen = false;
-        line.channels--;
-      });
-      sftp.on("error", () => undefined); // every request hears of it
-      return { sftp, line, isOpen: () => isOpen && !line.over, end: () => sftp.end() };
+      const channel = await (await line.connecting).channel();
+      void channel.closed.then(() => { line.channels--; });
+      return channel;
     } catch (error) {
       line.channels--;
       throw error;
@@ -103,17 +89,16 @@ export function openTransferLines(link: Pick<HostLink, "name" | "connect">): Tra
         }
         throw (await opening).find((result) => result.status === "rejected")!.reason as Error;
       } catch (error) {
-        void channels.then((late) => late.forEach((channel) => channel.end())).finally(release);
+        void channels.then((late) => late.forEach((channel) => void channel.end())).finally(release);
         throw error;
       }
     },
-    giveBack(channels, reusable) {
+    async giveBack(channels, reusable) {
+      const kept = (channel: OwnedChannel): boolean => reusable && channel.isOpen() && !closed;
+      for (const channel of (channels as readonly OwnedChannel[]).filter(kept)) idle.add(channel);
+      await Promise.all((channels as readonly OwnedChannel[]).filter((channel) => !idle.has(channel)).map((channel) => channel.end()));
       turns.get(channels)?.();
       turns.delete(channels);
-      for (const channel of channels as readonly Channel[]) {
-        if (reusable && channel.isOpen() && !closed) idle.add(channel);
-        else channel.end();
-      }
       clearTimeout(timer);
       if (turns.size === 0) timer = setTimeout(endAll, IDLE_MS).unref();
     },

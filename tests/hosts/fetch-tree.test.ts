@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import type { TransferProgress } from "../../src/hosts/file-sync.js";
 import { sshdIsHere } from "../support/sshd.js";
-import { startFilesWorld, type FilesWorld } from "./files-world.js";
+import { smallDisk, smallDisksAreHere, startFilesWorld, type FilesWorld } from "./files-world.js";
 
 const MB = 1024 * 1024;
 
@@ -117,6 +117,18 @@ describe.skipIf(!sshdIsHere)("a folder that is fetched from a host", () => {
     await expect(files.fetchTree(there, join(world.here, "none"))).rejects.toMatchObject({ code: "SSH_TRANSFER_FAILED", message: expect.stringContaining("no name of UTF-8") as string });
     rmSync(there, { recursive: true });
   });
+
+  test.skipIf(!smallDisksAreHere("a full disk here"))("a disk here that fills up is told, and goes on from nothing when there is room", async () => {
+    const disk = smallDisk(24, (end) => endings.push(end));
+    const world = await start();
+    const { there } = checkpoint(world, { "model.pt": 20 * MB });
+    const { files } = world.open();
+    writeFileSync(join(disk, "other"), Buffer.alloc(10 * MB));
+    await expect(files.fetchTree(there, join(disk, "back"))).rejects.toMatchObject({ code: "SSH_LOCAL_FILE", message: expect.stringMatching(/^gpu1: .*model\.pt\.[0-9a-f]{8}\.partial on this machine cannot be written: ENOSPC/) as string });
+    expect(readdirSync(join(disk, "back"))).toEqual([]);
+    rmSync(join(disk, "other"));
+    expect((await files.fetchTree(there, join(disk, "back"))).files[0]!.fetchedBytes).toBe(20 * MB);
+  }, 60_000);
 
   test("what arrived is compared as a whole: bytes that differ although size and time do not are fetched anew", async () => {
     const world = await start();

@@ -1,12 +1,12 @@
 import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { appendFileSync, chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync, writeSync } from "node:fs";
+import { appendFileSync, chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, truncateSync, utimesSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { openFileSync, type TransferProgress } from "../../src/hosts/file-sync.js";
 import { openHostLink } from "../../src/hosts/host-link.js";
 import { sshdIsHere, startSshd } from "../support/sshd.js";
-import { startFilesWorld, type FilesWorld } from "./files-world.js";
+import { smallDisk, smallDisksAreHere, startFilesWorld, type FilesWorld } from "./files-world.js";
 
 const MB = 1024 * 1024;
 /** .ci/run asks for it. */
@@ -188,15 +188,8 @@ describe.skipIf(!sshdIsHere)("files that are pushed to a host", () => {
     chmodSync(world.store, 0o700);
   });
 
-  const small = smallDisks();
-  test.skipIf(!small)("a full disk is told, before anything is sent or in the middle, and nothing half-written stays", async () => {
-    const disk = join("/tmp", `ty-disk-${process.pid}`);
-    mkdirSync(disk);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m", "none", disk]);
-    endings.push(() => {
-      execFileSync("umount", ["-l", disk]);
-      rmSync(disk, { recursive: true });
-    });
+  test.skipIf(!smallDisksAreHere("a full disk on a host"))("a full disk is told, before anything is sent or in the middle, and nothing half-written stays", async () => {
+    const disk = smallDisk(24, (end) => endings.push(end));
     const world = await start(join(disk, "work"));
     const { files } = world.open();
     const large = make(world, "large", 30 * MB);
@@ -272,22 +265,3 @@ describe.skipIf(!sshdIsHere)("files that are pushed to a host", () => {
     await expect(link.helper()).rejects.toMatchObject({ code: "SSH_HOST_KEY_CHANGED" });
   });
 });
-
-/** Whether a disk of a few MiB can be made here. */
-function smallDisks(): boolean {
-  if (process.getuid?.() === 0 && process.platform === "linux") {
-    const folder = join("/tmp", `ty-try-${process.pid}`);
-    try {
-      mkdirSync(folder);
-      execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "none", folder], { stdio: "ignore" });
-      execFileSync("umount", [folder]);
-      return true;
-    } catch {
-      // said below
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  }
-  console.warn("NOT RUN: the test of a full disk on a host, because it needs root and the right to mount a tmpfs.");
-  return false;
-}

@@ -1,5 +1,7 @@
 // A host with a line that can be cut, for the tests of files.
-import { mkdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFileSync, type FileSync } from "../../src/hosts/file-sync.js";
 import { openHostLink, type HostLink } from "../../src/hosts/host-link.js";
@@ -38,4 +40,34 @@ export async function startFilesWorld(atEnd: (end: () => unknown) => void, direc
       return { link, files };
     },
   };
+}
+
+/** Whether a disk of a few MiB can be made here; says what is not run otherwise. */
+export function smallDisksAreHere(what: string): boolean {
+  const endings: (() => void)[] = [];
+  try {
+    if (process.getuid?.() === 0 && process.platform === "linux") {
+      smallDisk(1, (end) => endings.push(end));
+      return true;
+    }
+  } catch {
+    // said below
+  } finally {
+    for (const end of endings) end();
+  }
+  console.warn(`NOT RUN: the test of ${what}, because it needs root and the right to mount a tmpfs.`);
+  return false;
+}
+
+/** The folder of a disk of so many MiB; gone at the end. */
+export function smallDisk(mib: number, atEnd: (end: () => void) => unknown): string {
+  const folder = mkdtempSync(join(tmpdir(), "ty-disk-"));
+  let mounted = false;
+  atEnd(() => {
+    if (mounted) execFileSync("umount", ["-l", folder]);
+    rmSync(folder, { recursive: true });
+  });
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m`, "none", folder], { stdio: "ignore" });
+  mounted = true;
+  return folder;
 }

@@ -47,7 +47,7 @@ export function sshSource(links: HostLinks, hostId: string, root: string): Check
     read: (path, from, to, sink, signal) => on(signal, async ({ helper, files }) => {
       const { remote } = await place(helper, path);
       await withRemoteFile(files.lines, { path: remote, bytes: to - from, mode: "r", signal }, async (file) => {
-        for await (const { bytes } of file.read(from, to)) await sink(bytes);
+        for await (const bytes of file.read(from, to)) await sink(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
       });
     }),
     digest: (path, progressed, signal) => on(signal, async ({ helper }) => {
