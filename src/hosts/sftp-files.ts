@@ -12,7 +12,7 @@ import type { Part } from "./transfer-messages.js";
 import { within } from "./waiting.js";
 
 /** As much as OpenSSH takes in one SFTP packet, in bytes: fewer packets cost less. Where a server takes less, ssh2 splits. */
-export const PIECE = 254 * 1024;
+const PIECE = 254 * 1024;
 /** Pieces under way: 32 MiB, enough for 400 MB/s over a way of 80 ms. */
 const WINDOW = 128;
 /** In milliseconds. */

@@ -1,6 +1,6 @@
 // SFTP channels for bulk, on connections of their own beside the one that carries the helper.
 //   T1. Bulk never stands in the way of tails, pings and orders: those have their own connection, and each connection for bulk its own thread.
-//   T2. At most LINES connections; channels are spread over them and used again. All end IDLE_MS after the last use.
+//   T2. At most LINES connections, one where this process has MANY already; channels are spread over them and used again. All end IDLE_MS after the last use.
 //   T3. FILES at once, of CHANNELS each: more than that would wait for channels of each other's. Whoever comes later waits.
 //   T4. A channel that met an error is not used again.
 
@@ -12,6 +12,8 @@ import { unlessAborted } from "./waiting.js";
 
 /** Two: one sshd process for each, so that two processors of the host encrypt and two here decrypt, and two TCP streams where a way is long. */
 const LINES = 2;
+/** Each is a thread of some 15 MB. */
+const MANY = 16;
 const FILES = 4;
 /** Most channels for one file. */
 export const CHANNELS = 4;
@@ -29,6 +31,9 @@ export interface TransferLines {
 
 interface Line { readonly connecting: Promise<TransferThread>; channels: number; over: boolean }
 
+/** Of all links of this process. */
+let linesOfAll = 0;
+
 export function openTransferLines(link: Pick<HostLink, "name" | "connect">): TransferLines {
   const lines = new Set<Line>();
   const idle = new Set<OwnedChannel>();
@@ -44,12 +49,14 @@ export function openTransferLines(link: Pick<HostLink, "name" | "connect">): Tra
   };
   const lineFor = (): Line => {
     const free = [...lines].filter((line) => !line.over).sort((a, b) => a.channels - b.channels);
-    if (free[0] !== undefined && (free.length >= LINES || free[0].channels === 0)) return free[0];
+    if (free[0] !== undefined && (free.length >= (linesOfAll < MANY ? LINES : 1) || free[0].channels === 0)) return free[0];
     const line: Line = { connecting: link.connect(startTransferThread), channels: 0, over: false };
     lines.add(line);
+    linesOfAll++;
     const forget = (): void => {
       line.over = true;
       lines.delete(line);
+      linesOfAll--;
     };
     line.connecting.then((connection) => {
       if (closed) connection.end();

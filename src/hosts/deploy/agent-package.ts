@@ -2,9 +2,10 @@
 //   K1. The same files give the same hash and the same archive, wherever and whenever they are packed: sorted, without times and owners.
 //   K2. What belongs to it is what the bundler saw (dist/agent-files.json, scripts/build.mjs B4) and what those packages say they need; nothing is guessed.
 //   K3. Sources, types and maps stay out: Node never reads them.
+//   K4. Archives that no deployment used for KEPT_DAYS go when another is made: they can be made again.
 
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, utimesSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { Readable } from "node:stream";
@@ -142,10 +143,15 @@ function filesBelow(folder: string): string[] {
 }
 
 /** The gzipped content as a file of the folder, made when it is not there. */
+/** K4. */
+const KEPT_DAYS = 14;
+const ARCHIVE = /^(?:agent-[0-9a-f]{64}\.tar\.gz|node-[0-9a-f]{64}\.gz)(?:\.[0-9a-f]{8})?$/;
+
 async function kept(folder: string, name: string, content: () => Readable): Promise<PackedFile> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, name);
   if (!existsSync(path)) {
+    forgetUnused(folder);
     const aside = `${path}.${randomBytes(4).toString("hex")}`;
     try {
       await pipeline(content(), createGzip({ level: 6 }), createWriteStream(aside, { mode: 0o600 }));
@@ -154,7 +160,15 @@ async function kept(folder: string, name: string, content: () => Readable): Prom
       rmSync(aside, { force: true });
     }
   }
+  utimesSync(path, new Date(), new Date()); // K4
   return { path, sha256: await fileHash(path), sizeBytes: statSync(path).size };
+}
+
+function forgetUnused(folder: string): void {
+  for (const entry of readdirSync(folder).filter((name) => ARCHIVE.test(name))) {
+    const modified = statSync(join(folder, entry), { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (modified < Date.now() - KEPT_DAYS * 86_400_000) rmSync(join(folder, entry), { force: true });
+  }
 }
 
 async function fileHash(path: string): Promise<string> {

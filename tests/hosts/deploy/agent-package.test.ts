@@ -1,7 +1,7 @@
 // The archive that an agent is deployed from: made of the installation here, unpacked by Python, run by Node.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, inject, test } from "vitest";
 import { packAgent, packNode } from "../../../src/hosts/deploy/agent-package.js";
@@ -42,6 +42,28 @@ describe("the package of an agent", { timeout: 120_000 }, () => {
     expect((await packAgent({ root: copy, folder: newFolder() })).hash).not.toBe(here.hash);
     rmSync(join(copy, "dist/agent-files.json"));
     await expect(packAgent({ root: copy, folder: newFolder() })).rejects.toMatchObject({ code: "AGENT_PACKAGE_INCOMPLETE", message: expect.stringContaining("npm run build") });
+  });
+
+  test("archives that no deployment used for two weeks go when another is made; what else lies there stays", async () => {
+    const folder = newFolder();
+    const days = (n: number): Date => new Date(Date.now() - n * 86_400_000);
+    const lay = (name: string, at: Date): string => {
+      writeFileSync(join(folder, name), "x");
+      utimesSync(join(folder, name), at, at);
+      return name;
+    };
+    const [agent, node] = [`agent-${"a".repeat(64)}.tar.gz`, `node-${"b".repeat(64)}.gz`];
+    const stays = [lay(`agent-${"c".repeat(64)}.tar.gz`, days(13)), lay("notes.gz", days(90))];
+    for (const name of [agent, `${agent}.0123abcd`, node]) lay(name, days(15));
+    const binary = join(newFolder(), "node");
+    writeFileSync(binary, "#!");
+    const { archive } = await packNode({ folder, binary, version: "v20.0.0" });
+    expect(readdirSync(folder).sort()).toEqual([...stays, archive.path.slice(folder.length + 1)].sort());
+    utimesSync(archive.path, days(15), days(15));
+    await packNode({ folder, binary, version: "v20.0.0" }); // a use
+    writeFileSync(binary, "#!!");
+    await packNode({ folder, binary, version: "v20.0.1" });
+    expect(readdirSync(folder)).toContain(archive.path.slice(folder.length + 1));
   });
 
   test("packages in several versions lie so that each finds its own", async () => {
