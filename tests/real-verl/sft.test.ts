@@ -57,7 +57,7 @@ describe.skipIf(python === null)("verl 0.7.1", () => {
     await world.until("no program is left", async () => world.programs("agent", "python").length === 0);
   });
 
-  // A learning rate that leaves the weights small: at ten times as much the model is so large that the rounding of bfloat16 alone moved a logit by up to a third of what the training did.
+  // A learning rate that leaves the weights small: at 0.05 they grew until the rounding of bfloat16 alone moved a logit by up to a third of what the training did.
   test("a low-rank adapter is folded in: the model computes what base and adapter compute together, and not what the base does", TIMEOUT, async () => {
     const world = await startVerlWorld(python!);
     world.startVerlAgent();
